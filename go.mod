@@ -1,0 +1,3 @@
+module github.com/adit-ssh/adit
+
+go 1.26

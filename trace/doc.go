@@ -1,0 +1,8 @@
+// Package trace holds what adit's layers tell about themselves: typed events,
+// the Tracer that receives them, and the sinks that print or keep them.
+//
+// Libraries here do not log. They emit events through a Tracer, and a nil
+// Tracer costs one branch. Events never hold secrets: messages are redacted by
+// their own marks (wire.Redact) where the event is built, so that no sink can
+// leak what it was never given.
+package trace

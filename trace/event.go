@@ -1,0 +1,164 @@
+package trace
+
+import (
+	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// Level says how much a Tracer wants to see. Each level includes those below.
+type Level uint8
+
+// Levels, from little to much.
+const (
+	LevelOff     Level = iota
+	LevelConn          // dial, version, key exchange, authentication, forwards
+	LevelChannel       // channels opened and closed
+	LevelPacket        // every message, without channel data
+	LevelData          // every message, with channel data
+)
+
+// Event is one thing that happened. Concrete types are plain structs.
+type Event interface {
+	// Name is the event's stable name, such as "transport:kex_done".
+	Name() string
+	// Level is the least level at which the event is recorded.
+	Level() Level
+}
+
+// Tracer receives events. Implementations must not block and must be safe for
+// concurrent use. A nil Tracer costs its caller one branch.
+type Tracer interface {
+	// Level tells the most detailed level wanted. It must not change.
+	Level() Level
+	// Trace records e, which happened at t.
+	Trace(t time.Time, e Event)
+}
+
+// Wants reports whether t is there and wants events of level l.
+func Wants(t Tracer, l Level) bool { return t != nil && t.Level() >= l }
+
+// Packet is one SSH message sent or received, decoded and without secrets.
+type Packet struct {
+	Out   bool   // sent by us
+	Seq   uint32 // packet sequence number in its direction
+	Size  int    // payload length, bytes
+	Msg   wire.Msg
+	Err   error // set, and Msg nil, when it could not be decoded
+	Num   byte  // message number
+	Phase wire.Phase
+}
+
+// Name implements Event.
+func (Packet) Name() string { return "transport:packet" }
+
+// Level implements Event.
+func (Packet) Level() Level { return LevelPacket }
+
+// Version is the exchange of version lines (RFC 4253, section 4.2).
+type Version struct{ Local, Peer string }
+
+// Name implements Event.
+func (Version) Name() string { return "transport:version" }
+
+// Level implements Event.
+func (Version) Level() Level { return LevelConn }
+
+// KexDone is a finished key exchange.
+type KexDone struct {
+	Kex, HostKey        string
+	CipherOut, CipherIn string
+	MACOut, MACIn       string // empty with an AEAD cipher
+	Strict              bool
+	First               bool
+	HostKeyFingerprint  string // SHA256:…
+	Took                time.Duration
+}
+
+// Name implements Event.
+func (KexDone) Name() string { return "transport:kex_done" }
+
+// Level implements Event.
+func (KexDone) Level() Level { return LevelConn }
+
+// AuthAttempt is one authentication request and its answer, seen by either side.
+type AuthAttempt struct {
+	User, Method string
+	Key          string // fingerprint and algorithm of a public key, or empty
+	Probe        bool
+	Result       string // "success", "failure", "partial", "key accepted"
+	CanContinue  []string
+}
+
+// Name implements Event.
+func (AuthAttempt) Name() string { return "userauth:attempt" }
+
+// Level implements Event.
+func (AuthAttempt) Level() Level { return LevelConn }
+
+// ChannelOpened is a channel confirmed by the side that was asked.
+type ChannelOpened struct {
+	Local, Peer  uint32 // channel numbers
+	Type         string
+	ByPeer       bool
+	Target       string // host:port or path, where the type has one
+	Originator   string
+	WindowIn     uint32
+	WindowOut    uint32
+	MaxPacketIn  uint32
+	MaxPacketOut uint32
+}
+
+// Name implements Event.
+func (ChannelOpened) Name() string { return "mux:channel_opened" }
+
+// Level implements Event.
+func (ChannelOpened) Level() Level { return LevelChannel }
+
+// ChannelRefused is an open that failed.
+type ChannelRefused struct {
+	Type        string
+	ByPeer      bool // the peer asked and we refused
+	Target      string
+	Originator  string
+	Reason      uint32
+	Description string
+}
+
+// Name implements Event.
+func (ChannelRefused) Name() string { return "mux:channel_refused" }
+
+// Level implements Event.
+func (ChannelRefused) Level() Level { return LevelChannel }
+
+// ChannelClosed is the end of a channel.
+type ChannelClosed struct {
+	Local    uint32
+	Type     string
+	BytesIn  uint64
+	BytesOut uint64
+	Err      string // why, when not by CLOSE from both sides
+}
+
+// Name implements Event.
+func (ChannelClosed) Name() string { return "mux:channel_closed" }
+
+// Level implements Event.
+func (ChannelClosed) Level() Level { return LevelChannel }
+
+// Forward is the life of one forwarded connection or listener.
+type Forward struct {
+	What       string // "listen", "accept", "open", "refused", "done"
+	Spec       string // as the person wrote it
+	Local      string
+	Originator string
+	Target     string
+	In, Out    int64 // bytes, with "done"
+	Err        string
+}
+
+// Name implements Event.
+func (Forward) Name() string { return "forward:event" }
+
+// Level implements Event.
+func (Forward) Level() Level { return LevelConn }
