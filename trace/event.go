@@ -38,6 +38,13 @@ type Tracer interface {
 // Wants reports whether t is there and wants events of level l.
 func Wants(t Tracer, l Level) bool { return t != nil && t.Level() >= l }
 
+// Emit records e now, if t wants it.
+func Emit(t Tracer, e Event) {
+	if Wants(t, e.Level()) {
+		t.Trace(time.Now(), e)
+	}
+}
+
 // Packet is one SSH message sent or received, decoded and without secrets.
 type Packet struct {
 	Out   bool   // sent by us
