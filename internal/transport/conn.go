@@ -1,0 +1,372 @@
+package transport
+
+import (
+	"context"
+	crand "crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+var (
+	errEnded    = errors.New("connection has ended")
+	errOverflow = errors.New("the peer asks without reading our answers")
+)
+
+// Conn is an SSH transport connection.
+//
+// Goroutines: the flusher, started by Client and Server, ended by Close, Abort
+// or any failure. One goroutine at a time calls ReadPacket, Buffered and
+// Unimplemented; key exchanges run on it. All other methods may be called by
+// anybody.
+type Conn struct {
+	// Immutable after the handshake.
+	nc           net.Conn
+	cfg          *Config
+	server       bool
+	localVersion string
+	peerVersion  string
+	sessionID    []byte
+	hostKey      []byte // the server's, as in the first exchange
+	hostKeySig   []byte // its signature of the session id
+	strict       bool
+	wantExtInfo  bool // the peer asked for EXT_INFO
+	tracePackets bool
+
+	// Owned by the reading goroutine.
+	in      inHalf
+	lastSeq uint32 // sequence number of the packet last returned
+
+	out outHalf
+	wg  sync.WaitGroup // the flusher
+
+	kexMu     sync.Mutex
+	localInit []byte      // our KEXINIT while an exchange is open; guarded by kexMu
+	first     bool        // the first exchange is not over; written by the reader under kexMu
+	kexTimer  *time.Timer // bounds it; guarded by kexMu
+	rekeyAt   *time.Timer // starts the next by time; guarded by kexMu
+
+	mu         sync.Mutex
+	extensions map[string][]byte // the peer's EXT_INFO; guarded by mu
+	algorithms Algorithms        // of the last exchange; guarded by mu
+	err        error             // why the connection ended; guarded by mu
+	done       chan struct{}
+
+	rtt       atomic.Int64  // smallest seen, ns
+	authStart atomic.Int64  // when SERVICE_REQUEST was sent, ns; 0 when not waiting
+	rekeyOut  atomic.Uint64 // byte limits of the current keys
+	rekeyIn   atomic.Uint64
+	kexPhase  atomic.Uint32 // wire.Phase of numbers 30-49
+	authPhase atomic.Uint32 // wire.Phase of numbers 60-79
+}
+
+// Client performs the client's handshake on nc. ctx bounds the handshake. On
+// failure nc is closed; from success on it belongs to the Conn.
+func Client(ctx context.Context, nc net.Conn, cfg *Config) (*Conn, error) {
+	if cfg.CheckHostKey == nil {
+		nc.Close()
+		return nil, errors.New("transport: Config.CheckHostKey is required")
+	}
+	return handshake(ctx, nc, cfg, false)
+}
+
+// Server performs the server's handshake on nc. ctx bounds the handshake. On
+// failure nc is closed; from success on it belongs to the Conn.
+func Server(ctx context.Context, nc net.Conn, cfg *Config) (*Conn, error) {
+	if len(cfg.HostKeys) == 0 {
+		nc.Close()
+		return nil, errors.New("transport: Config.HostKeys is empty")
+	}
+	return handshake(ctx, nc, cfg, true)
+}
+
+func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Conn, error) {
+	c := newConn(nc, cfg, server)
+	stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
+	err := c.firstExchange()
+	if !stop() && err == nil {
+		<-c.done // ctx ended just now
+		err = c.Err()
+	}
+	if err != nil {
+		if cause := c.Err(); cause != nil {
+			err = cause // what ended the connection says more than what the read got
+		}
+		if reason, ok := reasonOf(err); ok {
+			err = c.abort(reason, err.Error(), err)
+		}
+		c.end(err)
+		return nil, err
+	}
+	return c, nil
+}
+
+func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
+	c := &Conn{nc: nc, cfg: cfg, server: server, localVersion: cfg.version(), first: true, done: make(chan struct{})}
+	c.tracePackets = trace.Wants(cfg.Tracer, trace.LevelPacket)
+	sock, quickAck := newSocket(nc)
+	var seed [32]byte
+	crand.Read(seed[:])
+	c.out.init(sock, seed, c.done)
+	c.out.fail = func(err error) { c.fail(fmt.Errorf("write: %w", err)) }
+	c.out.grown = c.grownOut
+	if c.tracePackets {
+		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
+	}
+	c.in.init(quickAck)
+	c.wg.Go(c.out.flusher)
+	return c
+}
+
+// firstExchange sends the version line and KEXINIT without waiting for the
+// peer's, and runs the first key exchange.
+func (c *Conn) firstExchange() error {
+	c.out.queueVersion(c.localVersion)
+	c.beginExchange()
+	v, err := c.readVersion()
+	if err != nil {
+		return err
+	}
+	c.peerVersion = v
+	trace.Emit(c.cfg.Tracer, trace.Version{Local: c.localVersion, Peer: Sanitize(v, maxVersionLine)})
+	payload, err := c.readKex("KEXINIT")
+	if err != nil {
+		return err
+	}
+	return c.exchange(slices.Clone(payload))
+}
+
+// ReadPacket returns the next payload for the layers above. It is valid until
+// the next call of ReadPacket for which Buffered was false before. The
+// transport's own messages are dealt with on the way; a key exchange runs to
+// its end.
+func (c *Conn) ReadPacket() ([]byte, error) {
+	keep, err := c.in.peek()
+	for err == nil {
+		var p []byte
+		if p, err = c.readRaw(keep); err != nil {
+			break
+		}
+		if p[0] >= wire.NumServiceRequest && p[0] != wire.NumExtInfo && (p[0] < 20 || p[0] >= 50) && p[0] < wire.NumPing {
+			c.lastSeq = c.in.seq - 1
+			c.observe(p)
+			return p, nil
+		}
+		err = c.handle(p)
+	}
+	return nil, c.readFailed(err)
+}
+
+// Buffered reports whether ReadPacket would find a packet without reading from
+// the network.
+func (c *Conn) Buffered() bool {
+	ok, err := c.in.peek()
+	return ok || err != nil
+}
+
+// readRaw reads one packet of any kind.
+func (c *Conn) readRaw(keep bool) ([]byte, error) {
+	p, err := c.in.next(c.nc, keep)
+	if err != nil {
+		return nil, err
+	}
+	if len(p) == 0 {
+		return nil, protocolError("packet %d has no payload", c.in.seq-1)
+	}
+	if c.tracePackets {
+		c.tracePacket(false, c.in.seq-1, p)
+	}
+	if c.in.packets >= rekeyPackets || c.in.bytes >= c.rekeyIn.Load() {
+		if c.in.packets >= maxPackets {
+			return nil, protocolError("the peer does not exchange keys: %d packets under the same ones", c.in.packets)
+		}
+		if !c.first {
+			c.beginExchange()
+		}
+	}
+	return p, nil
+}
+
+// readFailed turns a read error into the connection's end.
+func (c *Conn) readFailed(err error) error {
+	if reason, ok := reasonOf(err); ok {
+		return c.abort(reason, err.Error(), err)
+	}
+	c.fail(err)
+	return c.Err()
+}
+
+// WritePacket queues one message and copies it. While the small lane is full it
+// waits, until cancel is closed (packet.ErrCancelled) or the connection ends.
+func (c *Conn) WritePacket(p []byte, cancel <-chan struct{}) error {
+	if p[0] == wire.NumServiceRequest && !c.server {
+		c.authStart.Store(time.Now().UnixNano())
+	}
+	return c.writeErr(c.out.queueSmall(p, true, cancel))
+}
+
+// QueuePacket is WritePacket for the reading goroutine: it never waits. When
+// too much is queued it fails, and the connection should be ended.
+func (c *Conn) QueuePacket(p []byte) error { return c.writeErr(c.out.queueSmall(p, false, nil)) }
+
+// Cork holds messages back until Uncork, so that they leave together.
+func (c *Conn) Cork() { c.out.cork(true) }
+
+// Uncork sends what Cork held back.
+func (c *Conn) Uncork() error {
+	c.out.cork(false)
+	return c.Err()
+}
+
+// NewBatch returns a batch for packets of up to maxData bytes of channel data,
+// laid out for the current cipher.
+func (c *Conn) NewBatch(maxData int) *packet.Batch {
+	maxData = min(maxData, packet.MaxData)
+	return packet.New(maxData, (*c.out.current.Load()).SealedLen(wire.ChannelDataHeader+maxData))
+}
+
+// WriteBatch sends a batch, which it owns from then on, and returns when all of
+// it was handed to the socket. When cancel is closed before any of it was
+// sealed, the batch is withdrawn and packet.ErrCancelled returned; later, the
+// wait ends without an error and the batch counts as sent.
+func (c *Conn) WriteBatch(b *packet.Batch, cancel <-chan struct{}) error {
+	return c.writeErr(c.out.writeBatch(b, cancel))
+}
+
+// Contended reports whether others wait to send bulk data.
+func (c *Conn) Contended() bool { return c.out.waiting.Load() > 0 }
+
+func (c *Conn) writeErr(err error) error {
+	if err == errEnded {
+		if cause := c.Err(); cause != nil {
+			return cause
+		}
+		return ErrClosed // closing
+	}
+	return err
+}
+
+// Unimplemented answers the packet last returned by ReadPacket with
+// UNIMPLEMENTED (RFC 4253, section 11.4).
+func (c *Conn) Unimplemented() error {
+	return c.QueuePacket((&wire.Unimplemented{Seq: c.lastSeq}).Append(nil))
+}
+
+// Done is closed when the connection has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection ended; nil while it lives.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Close sends what is queued and a DISCONNECT, within a short grace, and ends
+// the connection. It returns when its goroutines have ended.
+func (c *Conn) Close() error {
+	m := wire.Disconnect{Reason: wire.DisconnectByApplication, Description: "disconnected by user"}
+	if c.out.queueSmall(m.Append(nil), false, nil) == nil {
+		c.drain(c.out.waitIdle())
+	}
+	c.end(ErrClosed)
+	return nil
+}
+
+// Abort sends a DISCONNECT at once, before anything else that is queued, and
+// ends the connection. It returns the error that the connection ended with.
+func (c *Conn) Abort(reason uint32, text string) error {
+	return c.abort(reason, text, &DisconnectError{Reason: reason, Text: Sanitize(text, 256)})
+}
+
+func (c *Conn) abort(reason uint32, text string, cause error) error {
+	m := wire.Disconnect{Reason: reason, Description: Sanitize(text, 256)}
+	c.drain(c.out.lastWord(m.Append(nil)))
+	c.fail(cause)
+	return c.Err()
+}
+
+// drain waits for a signal that all was written, for the grace at most.
+func (c *Conn) drain(written <-chan struct{}) {
+	t := time.NewTimer(closeGrace)
+	defer t.Stop()
+	select {
+	case <-written:
+	case <-c.done:
+	case <-t.C:
+	}
+}
+
+// end fails with err and waits for the goroutines.
+func (c *Conn) end(err error) {
+	c.fail(err)
+	c.wg.Wait()
+}
+
+// fail ends the connection: the first error stays, everybody wakes up. It does
+// not wait, so that anybody may call it.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	close(c.done)
+	c.mu.Unlock()
+	c.out.stop()
+	c.kexMu.Lock()
+	for _, t := range []*time.Timer{c.kexTimer, c.rekeyAt} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	c.kexMu.Unlock()
+	c.nc.Close()
+}
+
+// LocalAddr returns our end's address.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr returns the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// Versions returns both version lines.
+func (c *Conn) Versions() (local, peer string) { return c.localVersion, c.peerVersion }
+
+// SessionID returns the exchange hash of the first key exchange.
+func (c *Conn) SessionID() []byte { return c.sessionID }
+
+// HostKey returns the server's host key of the first key exchange, in wire form.
+func (c *Conn) HostKey() []byte { return c.hostKey }
+
+// HostKeySignature returns the signature by which the server proved its host
+// key in the first key exchange. Agents want it (session-bind@openssh.com).
+func (c *Conn) HostKeySignature() []byte { return c.hostKeySig }
+
+// Algorithms returns the outcome of the last negotiation.
+func (c *Conn) Algorithms() Algorithms {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.algorithms
+}
+
+// PeerExtension returns the value of an extension that the peer announced with
+// EXT_INFO.
+func (c *Conn) PeerExtension(name string) ([]byte, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v, ok := c.extensions[name]
+	return v, ok
+}
+
+// RTT returns the smallest round trip seen so far, 0 while none was.
+func (c *Conn) RTT() time.Duration { return time.Duration(c.rtt.Load()) }

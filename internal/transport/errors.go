@@ -1,0 +1,129 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"unicode"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// ErrClosed is what operations return after Close.
+var ErrClosed = fmt.Errorf("connection closed: %w", net.ErrClosed)
+
+// errPeerClosed stands for a connection that the peer ended without DISCONNECT.
+var errPeerClosed = fmt.Errorf("connection closed by the peer: %w", io.EOF)
+
+// DisconnectError is a DISCONNECT message, ours or the peer's.
+type DisconnectError struct {
+	Reason uint32 // RFC 4253, section 11.1
+	Text   string // sanitised: printable, one line
+	ByPeer bool
+}
+
+func (e *DisconnectError) Error() string {
+	who := "disconnected"
+	if e.ByPeer {
+		who = "disconnected by the peer"
+	}
+	return fmt.Sprintf("%s: %s (reason %d)", who, e.Text, e.Reason)
+}
+
+// ProtocolError is a rule that the peer broke. Reason is the code of the
+// DISCONNECT that we sent because of it.
+type ProtocolError struct {
+	Reason uint32
+	Err    error
+}
+
+func (e *ProtocolError) Error() string { return "protocol error: " + e.Err.Error() }
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
+// HostKeyError says that the server's host key was not accepted.
+type HostKeyError struct{ Err error }
+
+func (e *HostKeyError) Error() string { return "host key: " + e.Err.Error() }
+func (e *HostKeyError) Unwrap() error { return e.Err }
+
+// NegotiationError says that the two sides have no algorithm in common.
+type NegotiationError struct {
+	What          string // "key exchange", "host key", "cipher client to server", …
+	Local, Peer   []string
+	PeerIsFlooded bool
+}
+
+func (e *NegotiationError) Error() string {
+	return fmt.Sprintf("no %s algorithm in common: we offer %s; the peer offers %s",
+		e.What, listText(e.Local), listText(e.Peer))
+}
+
+// VersionError says that the peer does not begin as an SSH server or client
+// does.
+type VersionError struct {
+	Text  string   // what is wrong
+	Lines []string // what came instead, sanitised, first lines only
+}
+
+func (e *VersionError) Error() string {
+	if len(e.Lines) == 0 {
+		return "version line: " + e.Text
+	}
+	return fmt.Sprintf("version line: %s; it sent %q", e.Text, strings.Join(e.Lines, " | "))
+}
+
+func listText(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	s := strings.Join(names, ",")
+	if len(s) > 1000 {
+		s = s[:1000] + "…"
+	}
+	return s
+}
+
+// Sanitize makes peer text fit for a terminal or a log: one line, printable,
+// at most max bytes.
+func Sanitize(s string, max int) string {
+	s = strings.TrimRight(s, "\r\n")
+	cut := false
+	if len(s) > max {
+		s, cut = s[:max], true
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\r' || r == '\t':
+			return ' '
+		case r == unicode.ReplacementChar, !unicode.IsPrint(r):
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	if cut {
+		s += "…"
+	}
+	return s
+}
+
+// protocolError returns a ProtocolError with the usual reason.
+func protocolError(format string, args ...any) *ProtocolError {
+	return &ProtocolError{wire.DisconnectProtocolError, fmt.Errorf(format, args...)}
+}
+
+// reasonOf returns the DISCONNECT reason that fits err, and whether a DISCONNECT
+// makes sense at all.
+func reasonOf(err error) (uint32, bool) {
+	if pe, ok := errors.AsType[*ProtocolError](err); ok {
+		return pe.Reason, true
+	}
+	if _, ok := errors.AsType[*HostKeyError](err); ok {
+		return wire.DisconnectHostKeyNotVerifiable, true
+	}
+	if _, ok := errors.AsType[*NegotiationError](err); ok {
+		return wire.DisconnectKeyExchangeFailed, true
+	}
+	return 0, false
+}

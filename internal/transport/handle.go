@@ -1,0 +1,137 @@
+package transport
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// handle deals with a message that belongs to the transport.
+func (c *Conn) handle(p []byte) error {
+	switch num := p[0]; {
+	case num == wire.NumKexInit:
+		return c.exchange(slices.Clone(p))
+	case num == wire.NumExtInfo:
+		return c.handleExtInfo(p)
+	case num == wire.NumPing:
+		return c.handlePing(p)
+	case num == wire.NumPong:
+		return nil // nobody asked, or it was a keepalive: any packet serves
+	case num == wire.NumNewKeys || num >= 30 && num < 50:
+		return protocolError("%s outside a key exchange", wire.Name(wire.PhaseKexShare, num))
+	case num <= wire.NumDebug && num > 0:
+		return c.handleNoise(p)
+	}
+	c.lastSeq = c.in.seq - 1
+	return c.Unimplemented()
+}
+
+// handleNoise deals with messages 1 to 4.
+func (c *Conn) handleNoise(p []byte) error {
+	if p[0] != wire.NumDisconnect {
+		// IGNORE, UNIMPLEMENTED and DEBUG ask for nothing. Tracers see them.
+		return nil
+	}
+	var m wire.Disconnect
+	if err := wire.Parse(p, &m); err != nil {
+		return protocolError("%w", err)
+	}
+	return &DisconnectError{Reason: m.Reason, Text: Sanitize(m.Description, 1024), ByPeer: true}
+}
+
+// handleExtInfo keeps the peer's extensions (RFC 8308, section 2.4: later ones
+// replace earlier ones).
+func (c *Conn) handleExtInfo(p []byte) error {
+	var m wire.ExtInfo
+	if err := wire.Parse(p, &m); err != nil {
+		return protocolError("%w", err)
+	}
+	ext := make(map[string][]byte, len(m.Extensions))
+	for _, e := range m.Extensions {
+		ext[e.Name] = bytes.Clone(e.Value)
+	}
+	c.mu.Lock()
+	c.extensions = ext
+	c.mu.Unlock()
+	return nil
+}
+
+func (c *Conn) handlePing(p []byte) error {
+	var m wire.Ping
+	if err := wire.Parse(p, &m); err != nil {
+		return protocolError("%w", err)
+	}
+	return c.QueuePacket((&wire.Pong{Data: m.Data}).Append(nil))
+}
+
+// sampleRTT notes a round trip.
+func (c *Conn) sampleRTT(d time.Duration) {
+	for {
+		old := c.rtt.Load()
+		if old != 0 && old <= int64(d) || c.rtt.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
+}
+
+// observe takes the round trip from SERVICE_REQUEST to SERVICE_ACCEPT, in which
+// the server has nothing to compute.
+func (c *Conn) observe(p []byte) {
+	if p[0] != wire.NumServiceAccept {
+		return
+	}
+	if at := c.authStart.Swap(0); at != 0 {
+		c.sampleRTT(time.Duration(time.Now().UnixNano() - at))
+	}
+}
+
+// noteAuth remembers the authentication method, which gives numbers 60 and 61
+// their meaning in traces.
+func (c *Conn) noteAuth(p []byte) {
+	var m wire.UserauthRequest
+	if wire.Parse(p, &m) != nil {
+		return
+	}
+	phase := wire.PhaseAny
+	switch m.Method {
+	case wire.MethodPublickey, wire.MethodHostbound:
+		phase = wire.PhasePublickey
+	case wire.MethodPassword:
+		phase = wire.PhasePassword
+	case wire.MethodKeyboardInteractive:
+		phase = wire.PhaseKbdint
+	}
+	c.authPhase.Store(uint32(phase))
+}
+
+// withheld stands for channel data in events below trace.LevelData: its length
+// is right, its content is not there.
+var withheld [256 << 10]byte
+
+// tracePacket tells the tracer about a message.
+func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
+	phase := wire.PhaseAny
+	switch num := p[0]; {
+	case num >= 30 && num < 50:
+		phase = wire.Phase(c.kexPhase.Load())
+	case num == wire.NumUserauthRequest:
+		c.noteAuth(p)
+	case num >= 60 && num < 80:
+		phase = wire.Phase(c.authPhase.Load())
+	}
+	e := trace.Packet{Out: out, Seq: seq, Size: len(p), Num: p[0], Phase: phase}
+	if _, data, ok := wire.ParseChannelData(p); ok && c.cfg.Tracer.Level() < trace.LevelData {
+		m := new(wire.ChannelData)
+		m.RecipientChannel, _, _ = wire.ParseChannelData(p)
+		m.Data = withheld[:min(len(data), len(withheld))]
+		e.Msg = m
+	} else if m, err := wire.Decode(phase, bytes.Clone(p)); err != nil {
+		e.Err = err
+	} else {
+		e.Msg = wire.Redact(m)
+	}
+	c.cfg.Tracer.Trace(time.Now(), e)
+}

@@ -1,0 +1,101 @@
+package transport
+
+import (
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxRuns is the most runs given to one writev(2): what unix.Writev holds on
+// its stack.
+const maxRuns = 8
+
+// notSent is how much of what we wrote the kernel may keep unsent, in bytes.
+// The rest waits in our lanes, where a message of a higher lane can overtake
+// it.
+const notSent = 256 << 10
+
+// rawSocket writes to a TCP or unix socket without waiting.
+type rawSocket struct {
+	raw  syscall.RawConn
+	step func(fd uintptr) bool // made once, so that a write does not allocate
+
+	// Arguments and results of step.
+	runs    *[][]byte
+	wait    bool
+	stalled bool
+	err     error
+}
+
+// newSocket returns the best socket for nc, and prepares nc.
+func newSocket(nc net.Conn) (s socket, quickAck func()) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return connSocket{nc}, nil
+	}
+	switch c := nc.(type) {
+	case *net.TCPConn:
+		c.SetNoDelay(true)
+	case *net.UnixConn:
+	default:
+		return connSocket{nc}, nil // pipes and the like: not known to be non-blocking
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return connSocket{nc}, nil
+	}
+	if _, ok := nc.(*net.TCPConn); ok {
+		raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
+		})
+		ack := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
+		quickAck = func() { raw.Control(ack) }
+	}
+	r := &rawSocket{raw: raw}
+	r.step = r.writeSome
+	return r, quickAck
+}
+
+func (s *rawSocket) write(runs *[][]byte, wait bool) (all, stalled bool, err error) {
+	s.runs, s.wait, s.stalled, s.err = runs, wait, false, nil
+	err = s.raw.Write(s.step)
+	if err == nil {
+		err = s.err
+	}
+	s.runs = nil
+	return err == nil && len(*runs) == 0, s.stalled, err
+}
+
+// writeSome writes until all is written or the socket would block. It returns
+// false to be called again when the socket is writable.
+func (s *rawSocket) writeSome(fd uintptr) bool {
+	for len(*s.runs) > 0 {
+		n, err := unix.Writev(int(fd), (*s.runs)[:min(len(*s.runs), maxRuns)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			s.stalled = true
+			return !s.wait
+		case err != nil:
+			s.err = os.NewSyscallError("writev", err)
+			return true
+		}
+		*s.runs = skip(*s.runs, n)
+	}
+	return true
+}
+
+// skip takes n bytes off the front of runs.
+func skip(runs [][]byte, n int) [][]byte {
+	for len(runs) > 0 && n >= len(runs[0]) {
+		n -= len(runs[0])
+		runs = runs[1:]
+	}
+	if n > 0 {
+		runs[0] = runs[0][n:]
+	}
+	return runs
+}

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package transport
+
+import "net"
+
+// newSocket returns a portable socket: all is written by the flusher.
+func newSocket(nc net.Conn) (socket, func()) {
+	if c, ok := nc.(*net.TCPConn); ok {
+		c.SetNoDelay(true)
+	}
+	return connSocket{nc}, nil
+}
