@@ -30,7 +30,7 @@ const (
 	// MaxSlots is the most packets in one batch.
 	MaxSlots = 32
 
-	batchSize = MaxSlots * (Head + wire.ChannelDataHeader + MaxData + MaxTail)
+	batchSize = MaxSlots*(Head+wire.ChannelDataHeader+MaxData+MaxTail) + MaxTail
 )
 
 var pool = sync.Pool{New: func() any { return &Batch{buf: make([]byte, batchSize)} }}
@@ -54,7 +54,7 @@ type Batch struct {
 func New(data, stride int) *Batch {
 	b := pool.Get().(*Batch)
 	b.data, b.stride = data, stride
-	b.slots = min(MaxSlots, len(b.buf)/(stride+MaxTail))
+	b.slots = min(MaxSlots, (len(b.buf)-MaxTail)/stride)
 	b.n, b.last = 0, 0
 	return b
 }
