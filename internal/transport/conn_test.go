@@ -344,4 +344,3 @@ func BenchmarkTransfer(b *testing.B) {
 		})
 	}
 }
-
