@@ -1,0 +1,452 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// errPeerClosed is what a write gets after the peer's CLOSE.
+var errPeerClosed = fmt.Errorf("the peer closed the channel: %w", io.ErrClosedPipe)
+
+// smallWrite is up to how many bytes a write goes through the small lane.
+const smallWrite = 4 << 10
+
+// Channel is one channel: a net.Conn with CloseWrite, and channel requests.
+//
+//	opening ──confirmation──► open ──our CLOSE and the peer's, in any order──► gone
+//	   └──────failure───────────────────────────────────────────────────────────►
+//
+// EOF in one direction leaves the other open. A channel's number is used again
+// only after both sides sent CLOSE.
+type Channel struct {
+	// Immutable once it is open.
+	m       *Mux
+	typ     string
+	id      uint32 // ours
+	peerID  uint32
+	maxOut  int // most data for one packet
+	byPeer  bool
+	opened  chan error    // the answer to our open; capacity 1
+	ended   chan struct{} // closed when nothing more can come or go
+	rd, wr  chan struct{} // wake the one reader, the one writer; capacity 1
+	errRd   chan struct{} // wakes the one reader of stderr; nil without stderr
+	reqs    chan *Request // nil: requests are refused
+	hasErr  bool          // extended data goes to stderr instead of being dropped
+	local   net.Addr
+	remote  net.Addr
+	readEnd deadline
+	sendEnd deadline
+
+	readMu  sync.Mutex // one reader at a time
+	writeMu sync.Mutex // one writer at a time
+	reqMu   sync.Mutex // orders replies with requests
+
+	mu sync.Mutex
+	// Guarded by mu.
+	state     state
+	queue     queue
+	stderr    queue
+	sink      sink
+	direct    bool // data goes to sink, and queue is empty
+	sinkErr   error
+	discard   bool   // nobody reads any more
+	window    uint32 // what we announce at most
+	inLeft    uint32 // what the peer may still send
+	consumed  uint32 // taken by the application, not announced yet
+	outLeft   uint32 // what we may still send
+	sending   int    // writers between window and wire: CLOSE waits for them
+	sentEOF   bool
+	gotEOF    bool
+	wantClose bool // CLOSE goes out when sending is 0
+	sentClose bool
+	gotClose  bool
+	closed    bool // Close was called
+	err       error
+	tuner     tuner
+	replies   []chan bool
+	sunk      int64 // bytes the reader wrote to sinks
+	bytesIn   uint64
+	bytesOut  uint64
+	abandoned bool // Open's ctx ended before the answer
+
+	grownBy atomic.Uint32 // borrowed from the budget
+}
+
+type state uint8
+
+const (
+	stateOpening state = iota
+	stateOpen
+	stateGone
+)
+
+func (m *Mux) newChannel(typ string, o Options) *Channel {
+	c := &Channel{m: m, typ: typ, window: m.cfg.Window, inLeft: m.cfg.Window,
+		ended: make(chan struct{}), rd: make(chan struct{}, 1), wr: make(chan struct{}, 1), hasErr: o.Stderr}
+	if o.Requests {
+		c.reqs = make(chan *Request, requestQueue)
+	}
+	return c
+}
+
+// wake tells the one who waits on ch.
+func wake(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Type returns the channel type.
+func (c *Channel) Type() string { return c.typ }
+
+// ID returns our number of the channel.
+func (c *Channel) ID() uint32 { return c.id }
+
+// SetAddrs sets what LocalAddr and RemoteAddr return. It is called before the
+// channel is handed out.
+func (c *Channel) SetAddrs(local, remote net.Addr) { c.local, c.remote = local, remote }
+
+// LocalAddr implements net.Conn.
+func (c *Channel) LocalAddr() net.Addr { return addrOr(c.local) }
+
+// RemoteAddr implements net.Conn.
+func (c *Channel) RemoteAddr() net.Addr { return addrOr(c.remote) }
+
+type noAddr struct{}
+
+func (noAddr) Network() string { return "ssh" }
+func (noAddr) String() string  { return "ssh channel" }
+
+func addrOr(a net.Addr) net.Addr {
+	if a == nil {
+		return noAddr{}
+	}
+	return a
+}
+
+// SetDeadline implements net.Conn.
+func (c *Channel) SetDeadline(t time.Time) error {
+	c.readEnd.set(t)
+	c.sendEnd.set(t)
+	return nil
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *Channel) SetReadDeadline(t time.Time) error { c.readEnd.set(t); return nil }
+
+// SetWriteDeadline implements net.Conn. A write that timed out may have sent
+// part of its data; the count tells.
+func (c *Channel) SetWriteDeadline(t time.Time) error { c.sendEnd.set(t); return nil }
+
+// Read implements net.Conn. After the peer's EOF, and after CLOSE, it returns
+// what is queued and then io.EOF.
+func (c *Channel) Read(p []byte) (int, error) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	return c.readQueue(&c.queue, c.rd, p)
+}
+
+// readQueue reads from q, which rd tells about.
+func (c *Channel) readQueue(q *queue, rd <-chan struct{}, p []byte) (int, error) {
+	for {
+		if isClosed(c.readEnd.wait()) {
+			return 0, c.timeout()
+		}
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return 0, ErrClosed
+		}
+		if n := q.read(p); n > 0 || len(p) == 0 {
+			c.takenLocked(n)
+			c.mu.Unlock()
+			return n, nil
+		}
+		err := c.readErrLocked()
+		c.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		select {
+		case <-rd:
+		case <-c.ended:
+		case <-c.readEnd.wait():
+		}
+	}
+}
+
+// timeout tells a deadline that passed from one that Close let pass.
+func (c *Channel) timeout() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	return os.ErrDeadlineExceeded
+}
+
+// readErrLocked is what a read without data gets; nil to wait.
+func (c *Channel) readErrLocked() error {
+	switch {
+	case c.gotEOF || c.gotClose:
+		return io.EOF
+	case c.err != nil:
+		return c.err
+	}
+	return nil
+}
+
+// Write implements net.Conn.
+func (c *Channel) Write(p []byte) (n int, err error) { return c.write(p, 0) }
+
+// write sends p as data, or with kind as extended data of that kind.
+func (c *Channel) write(p []byte, kind uint32) (n int, err error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	for first := true; n < len(p) || first; first = false {
+		if isClosed(c.sendEnd.wait()) {
+			return n, c.timeout()
+		}
+		k, err := c.reserve(len(p)-n, true)
+		if err != nil {
+			return n, err
+		}
+		if k == 0 {
+			break // an empty write
+		}
+		sent, err := c.send(p[n:n+k], kind)
+		c.release(k-sent, sent)
+		n += sent
+		if err == packet.ErrCancelled {
+			err = c.timeout()
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// send sends p, for which the window is reserved, and returns how much of it
+// was accepted.
+func (c *Channel) send(p []byte, kind uint32) (n int, err error) {
+	cancel := c.sendEnd.wait()
+	if kind == 0 && len(p) > smallWrite && c.maxOut > smallWrite {
+		for n < len(p) {
+			b := c.m.pc.NewBatch(c.maxOut)
+			k := 0
+			for i := 0; i < b.Slots() && n+k < len(p); i++ {
+				k += copy(b.Data(i), p[n+k:])
+			}
+			b.Fill(c.peerID, k)
+			if err := c.m.pc.WriteBatch(b, cancel); err != nil {
+				return n, err
+			}
+			n += k
+		}
+		return n, nil
+	}
+	buf := smallBufs.Get().(*[]byte)
+	defer smallBufs.Put(buf)
+	for n < len(p) {
+		k := min(len(p)-n, c.maxOut, smallWrite)
+		m := (*buf)[:0]
+		if kind == 0 {
+			m = append(m, wire.NumChannelData)
+			m = wire.AppendUint32(m, c.peerID)
+		} else {
+			m = append(m, wire.NumChannelExtendedData)
+			m = wire.AppendUint32(wire.AppendUint32(m, c.peerID), kind)
+		}
+		m = wire.AppendString(m, p[n:n+k])
+		*buf = m
+		if err := c.m.pc.WritePacket(m, cancel); err != nil {
+			return n, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+var smallBufs = sync.Pool{New: func() any { b := make([]byte, 0, smallWrite+64); return &b }}
+
+// reserve waits until the window lets something out, takes up to max bytes of
+// it and counts the caller as sending. release ends that.
+func (c *Channel) reserve(max int, timed bool) (int, error) {
+	var end <-chan struct{}
+	if timed {
+		end = c.sendEnd.wait()
+	}
+	for {
+		c.mu.Lock()
+		if err := c.writeErrLocked(); err != nil {
+			c.mu.Unlock()
+			return 0, err
+		}
+		if n := min(max, int(min(c.outLeft, 1<<30))); n > 0 || max == 0 {
+			c.outLeft -= uint32(n)
+			if n > 0 {
+				c.sending++
+			}
+			c.mu.Unlock()
+			return n, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.wr:
+		case <-c.ended:
+		case <-end:
+			return 0, c.timeout()
+		}
+	}
+}
+
+func (c *Channel) writeErrLocked() error {
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.gotClose:
+		return errPeerClosed
+	case c.err != nil:
+		return c.err
+	case c.sentEOF:
+		return errors.New("write after CloseWrite")
+	}
+	return nil
+}
+
+// release ends a reservation: unused bytes go back to the window.
+func (c *Channel) release(unused, sent int) {
+	c.mu.Lock()
+	c.sending--
+	c.outLeft += uint32(unused)
+	c.bytesOut += uint64(sent)
+	c.closeIfDueLocked()
+	c.mu.Unlock()
+}
+
+// CloseWrite sends EOF: no more data comes from us, data of the peer still
+// arrives. A Write that runs at the time ends first.
+func (c *Channel) CloseWrite() error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.mu.Lock()
+	err := c.writeErrLocked()
+	if c.sentEOF {
+		err = nil
+	}
+	if err != nil || c.sentEOF {
+		c.mu.Unlock()
+		return err
+	}
+	c.sentEOF = true
+	c.mu.Unlock()
+	return c.m.pc.WritePacket((&wire.ChannelEOF{RecipientChannel: c.peerID}).Append(nil), nil)
+}
+
+// Close sends CLOSE, after data that is being sent, and drops what was not
+// read. It does not wait for the peer.
+func (c *Channel) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.closed = true
+	c.stopReadingLocked()
+	c.wantClose = c.state == stateOpen
+	c.closeIfDueLocked()
+	c.mu.Unlock()
+	c.readEnd.end()
+	c.sendEnd.end()
+	wake(c.wr)
+	return nil
+}
+
+// closeIfDueLocked sends CLOSE when it is wanted and nothing is on its way
+// before it, and ends the channel when the peer's has come.
+func (c *Channel) closeIfDueLocked() {
+	if c.wantClose && !c.sentClose && c.sending == 0 {
+		c.sentClose = true
+		// The lane's order keeps CLOSE behind all data that was accepted.
+		if err := c.m.pc.QueuePacket((&wire.ChannelClose{RecipientChannel: c.peerID}).Append(nil)); err != nil && c.err == nil {
+			c.err = err
+		}
+	}
+	if c.sentClose && c.gotClose && c.state == stateOpen {
+		c.endLocked()
+	}
+}
+
+// endLocked takes the channel out of the table.
+func (c *Channel) endLocked() {
+	c.state = stateGone
+	close(c.ended)
+	if c.reqs != nil {
+		close(c.reqs)
+	}
+	for _, r := range c.replies {
+		close(r)
+	}
+	c.replies = nil
+	if trace.Wants(c.m.cfg.Tracer, trace.LevelChannel) {
+		e := trace.ChannelClosed{Local: c.id, Type: c.typ, BytesIn: c.bytesIn, BytesOut: c.bytesOut}
+		if c.err != nil {
+			e.Err = c.err.Error()
+		}
+		trace.Emit(c.m.cfg.Tracer, e)
+	}
+	c.m.remove(c)
+}
+
+// connectionEnded tells the channel that nothing moves any more.
+func (c *Channel) connectionEnded(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateGone {
+		return
+	}
+	if c.err == nil {
+		c.err = err
+	}
+	if c.state == stateOpening {
+		c.opened <- err
+	}
+	c.direct = false
+	c.endLocked()
+}
+
+// stopReadingLocked drops what is queued and what will come, and returns its
+// window to the peer.
+func (c *Channel) stopReadingLocked() {
+	c.discard = true
+	c.direct = false
+	c.takenLocked(c.queue.clear() + c.stderr.clear())
+}
+
+// CloseRead drops what is queued and what will come. The peer is not told; its
+// window goes on being returned.
+func (c *Channel) CloseRead() error {
+	c.mu.Lock()
+	c.stopReadingLocked()
+	c.mu.Unlock()
+	return nil
+}
+
+// Ended is closed when both sides have sent CLOSE or the connection has ended.
+func (c *Channel) Ended() <-chan struct{} { return c.ended }
+
+// Context returns the connection's lifetime.
+func (c *Channel) Context() context.Context { return c.m.lifetime }

@@ -1,0 +1,279 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// PacketConn is what a Mux needs of the transport.
+type PacketConn interface {
+	// ReadPacket returns the next payload, valid until the next call of
+	// ReadPacket before which Buffered was false.
+	ReadPacket() ([]byte, error)
+	// Buffered reports whether ReadPacket would not read from the network.
+	Buffered() bool
+	// WritePacket queues a copy of one small message. It waits for room, until
+	// cancel is closed (packet.ErrCancelled).
+	WritePacket(p []byte, cancel <-chan struct{}) error
+	// QueuePacket is WritePacket that never waits. Overflow is an error.
+	QueuePacket(p []byte) error
+	// NewBatch returns a batch of packets with up to maxData bytes each.
+	NewBatch(maxData int) *packet.Batch
+	// WriteBatch takes the batch and returns when it was handed to the socket,
+	// or withdrawn because of cancel (packet.ErrCancelled).
+	WriteBatch(b *packet.Batch, cancel <-chan struct{}) error
+	// Contended reports whether others wait to send bulk data.
+	Contended() bool
+	// RTT returns the smallest round trip seen, 0 when unknown.
+	RTT() time.Duration
+	// Unimplemented answers the packet last read.
+	Unimplemented() error
+	// Abort sends DISCONNECT and closes; it returns the error to hand on.
+	Abort(reason uint32, text string) error
+	// Close ends the connection in good order.
+	Close() error
+}
+
+// Limits and defaults.
+const (
+	// DefaultWindow and DefaultMaxPacket are what a channel announces at first,
+	// in bytes. Both are OpenSSH's.
+	DefaultWindow    = 2 << 20
+	DefaultMaxPacket = 32 << 10
+	// DefaultWindowMax is the most that one channel's window grows to, and
+	// DefaultBudget what all windows of a connection may grow by together.
+	DefaultWindowMax = 64 << 20
+	DefaultBudget    = 256 << 20
+	// DefaultMaxChannels is how many channels may be open at once, and
+	// DefaultMaxPending how many opens by the peer may wait for an answer.
+	DefaultMaxChannels = 16384
+	DefaultMaxPending  = 1024
+
+	// requestQueue is how many requests of the peer wait for one channel's
+	// owner, or for the handler of global requests. More are refused.
+	requestQueue = 64
+	// replyQueue is how many of our requests may wait for the peer's answer.
+	replyQueue = 1024
+	// maxSlices is how many payloads are collected for one write to a sink.
+	maxSlices = 64
+)
+
+// ErrClosed is returned by operations on a closed Mux or Channel.
+var ErrClosed = fmt.Errorf("channel closed: %w", net.ErrClosed)
+
+// Config configures a Mux. The zero value refuses all that the peer asks.
+type Config struct {
+	// Open answers the peer's opens, each on a goroutine of its own. Nil
+	// refuses them as unknown.
+	Open func(*Pending)
+	// Global answers the peer's global requests, one at a time and in order.
+	// Nil refuses them.
+	Global func(name string, data []byte) (ok bool, reply []byte)
+	// Window and MaxPacket are what new channels announce, in bytes. 0 means
+	// the defaults.
+	Window, MaxPacket uint32
+	// WindowMax bounds a channel's window and Budget the growth of all
+	// together, in bytes. 0 means the defaults; a WindowMax below Window turns
+	// growth off.
+	WindowMax, Budget uint32
+	// MaxChannels and MaxPending: see the defaults.
+	MaxChannels, MaxPending int
+	// Tracer may be nil.
+	Tracer trace.Tracer
+}
+
+func def[T uint32 | int](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+// Mux runs the connection protocol over a PacketConn.
+//
+// Goroutines: the reader, from New until the PacketConn fails; one for each open
+// of the peer that Config.Open answers; one for global requests, when there is
+// Config.Global. Close waits for all of them.
+type Mux struct {
+	// Immutable.
+	pc       PacketConn
+	cfg      Config
+	lifetime context.Context
+	cancel   context.CancelFunc
+	globals  chan globalRequest // nil without Config.Global
+	done     chan struct{}
+	wg       sync.WaitGroup
+
+	// Owned by the reader goroutine.
+	direct *Channel // whose data is collected
+	slices [][]byte
+
+	globalMu sync.Mutex // orders replies with requests; held while one is queued
+	mu       sync.Mutex
+	// Guarded by mu.
+	channels []*Channel // by local id; nil is free
+	free     []uint32
+	open     int
+	grown    uint32 // what windows grew by, together
+	replies  []chan globalReply
+	err      error
+
+	// Atomic.
+	pending atomic.Int32
+}
+
+// New starts a Mux on pc, which it owns from then on.
+func New(pc PacketConn, cfg Config) *Mux {
+	cfg.Window = def(cfg.Window, DefaultWindow)
+	cfg.MaxPacket = def(cfg.MaxPacket, DefaultMaxPacket)
+	cfg.WindowMax = def(cfg.WindowMax, DefaultWindowMax)
+	cfg.Budget = def(cfg.Budget, DefaultBudget)
+	cfg.MaxChannels = def(cfg.MaxChannels, DefaultMaxChannels)
+	cfg.MaxPending = def(cfg.MaxPending, DefaultMaxPending)
+	m := &Mux{pc: pc, cfg: cfg, done: make(chan struct{}), slices: make([][]byte, 0, maxSlices)}
+	m.lifetime, m.cancel = context.WithCancel(context.Background())
+	if cfg.Global != nil {
+		m.globals = make(chan globalRequest, requestQueue)
+		m.wg.Go(m.serveGlobals)
+	}
+	m.wg.Go(m.read)
+	return m
+}
+
+// read is the reader goroutine.
+func (m *Mux) read() {
+	err := m.loop()
+	m.fail(err)
+}
+
+func (m *Mux) loop() error {
+	for {
+		if m.direct != nil && !m.pc.Buffered() {
+			m.flushDirect()
+		}
+		p, err := m.pc.ReadPacket()
+		if err != nil {
+			m.flushDirect()
+			return err
+		}
+		if err := m.dispatch(p); err != nil {
+			if pe, ok := errors.AsType[*protocolError](err); ok {
+				return m.pc.Abort(wire.DisconnectProtocolError, pe.Error())
+			}
+			return err
+		}
+	}
+}
+
+// fail ends all channels with err.
+func (m *Mux) fail(err error) {
+	m.mu.Lock()
+	if m.err == nil {
+		m.err = err
+		close(m.done)
+	}
+	channels := m.channels
+	m.channels, m.free = nil, nil
+	replies := m.replies
+	m.replies = nil
+	m.mu.Unlock()
+	m.cancel()
+	for _, c := range channels {
+		if c != nil {
+			c.connectionEnded(err)
+		}
+	}
+	for _, r := range replies {
+		close(r)
+	}
+	if m.globals != nil {
+		close(m.globals) // only the reader sends, and it has ended
+	}
+}
+
+// Close ends the connection in good order and waits for the Mux's goroutines.
+func (m *Mux) Close() error {
+	err := m.pc.Close()
+	m.wg.Wait()
+	return err
+}
+
+// Done is closed when the connection has ended.
+func (m *Mux) Done() <-chan struct{} { return m.done }
+
+// Err says why the connection ended, nil while it lives.
+func (m *Mux) Err() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// Channels returns how many channels are in the table.
+func (m *Mux) Channels() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open
+}
+
+// add gives c a number.
+func (m *Mux) add(c *Channel) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	if m.open >= m.cfg.MaxChannels {
+		return &OpenError{Reason: wire.OpenResourceShortage, Description: fmt.Sprintf("%d channels are open already", m.open), Local: true}
+	}
+	m.open++
+	if n := len(m.free); n > 0 {
+		c.id = m.free[n-1]
+		m.free = m.free[:n-1]
+		m.channels[c.id] = c
+		return nil
+	}
+	c.id = uint32(len(m.channels))
+	m.channels = append(m.channels, c)
+	return nil
+}
+
+// remove frees c's number.
+func (m *Mux) remove(c *Channel) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if int(c.id) < len(m.channels) && m.channels[c.id] == c {
+		m.channels[c.id] = nil
+		m.free = append(m.free, c.id)
+		m.open--
+		m.grown -= c.grownBy.Load()
+	}
+}
+
+func (m *Mux) channel(id uint32) *Channel {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if uint64(id) < uint64(len(m.channels)) {
+		return m.channels[id]
+	}
+	return nil
+}
+
+// borrow takes growth of a window from the connection's budget.
+func (m *Mux) borrow(n uint32) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if uint64(m.grown)+uint64(n) > uint64(m.cfg.Budget) {
+		return false
+	}
+	m.grown += n
+	return true
+}

@@ -1,0 +1,124 @@
+package mux
+
+import (
+	"math"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// admitLocked accounts for n bytes that the peer sent, and reports whether they
+// are to be kept: data that nobody reads any more is dropped, and its window
+// returned.
+func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
+	switch {
+	case c.state == stateOpening:
+		return false, broken("%s for channel %d, which is not open yet", what, c.id)
+	case c.gotClose || c.gotEOF:
+		return false, broken("%s for channel %d after EOF or CLOSE", what, c.id)
+	case uint64(n) > uint64(c.inLeft):
+		return false, broken("%s of %d bytes for channel %d, whose window has %d left", what, n, c.id, c.inLeft)
+	}
+	// RFC 4254, section 5.2, limits a packet to what we announced. A larger one
+	// within the window does no harm; OpenSSH lets it pass, too.
+	c.inLeft -= uint32(n)
+	c.bytesIn += uint64(n)
+	if c.discard {
+		c.takenLocked(n)
+		return false, nil
+	}
+	return n > 0, nil
+}
+
+// takenLocked says that the application has n bytes more. The window is
+// returned when a quarter of it was taken, and grows with what the application
+// takes in a round trip.
+func (c *Channel) takenLocked(n int) {
+	if n == 0 {
+		return
+	}
+	c.consumed += uint32(n)
+	if c.consumed < c.window/4 || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
+		return
+	}
+	add := c.consumed
+	if max := c.m.cfg.WindowMax; c.window < max && !c.discard {
+		want := c.tuner.note(time.Now(), int(c.consumed), c.m.pc.RTT(), c.window, max)
+		if extra := want - c.window; extra > 0 && c.m.borrow(extra) {
+			c.grownBy.Add(extra)
+			c.window = want
+			add += extra
+		}
+	}
+	c.consumed = 0
+	c.inLeft += add
+	m := wire.ChannelWindowAdjust{RecipientChannel: c.peerID, Bytes: add}
+	var buf [16]byte
+	if err := c.m.pc.QueuePacket(m.Append(buf[:0])); err != nil && c.err == nil {
+		c.err = err
+	}
+}
+
+// adjusted adds to what we may send.
+func (c *Channel) adjusted(n uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == stateOpening:
+		return broken("CHANNEL_WINDOW_ADJUST for channel %d, which is not open yet", c.id)
+	case uint64(c.outLeft)+uint64(n) > math.MaxUint32:
+		// RFC 4254, section 5.2: the window must not exceed 2^32-1.
+		return broken("CHANNEL_WINDOW_ADJUST of %d for channel %d, whose window is %d", n, c.id, c.outLeft)
+	}
+	c.outLeft += n
+	wake(c.wr)
+	return nil
+}
+
+// extended takes extended data: to stderr where somebody asked for it,
+// otherwise it is dropped and its window returned.
+func (c *Channel) extended(msg *wire.ChannelExtendedData) error {
+	c.mu.Lock()
+	keep, err := c.admitLocked(len(msg.Data), "CHANNEL_EXTENDED_DATA")
+	switch {
+	case err != nil || !keep:
+	case c.hasErr && msg.DataType == wire.ExtendedDataStderr:
+		c.stderr.push(msg.Data)
+	default:
+		c.takenLocked(len(msg.Data))
+	}
+	c.mu.Unlock()
+	wake(c.rd)
+	wake(c.errRd)
+	return err
+}
+
+// peerEOF notes that no more data comes.
+func (c *Channel) peerEOF() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gotClose {
+		return broken("CHANNEL_EOF for channel %d after CLOSE", c.id)
+	}
+	c.gotEOF = true
+	wake(c.rd)
+	wake(c.errRd)
+	return nil
+}
+
+// peerClose answers CLOSE with our own (RFC 4254, section 5.3), behind what is
+// being sent.
+func (c *Channel) peerClose() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gotClose {
+		return broken("second CHANNEL_CLOSE for channel %d", c.id)
+	}
+	c.gotClose = true
+	c.wantClose = true
+	c.closeIfDueLocked()
+	wake(c.rd)
+	wake(c.errRd)
+	wake(c.wr)
+	return nil
+}
