@@ -9,7 +9,8 @@ import "io"
 type Kex interface {
 	// Init makes the client's share.
 	Init(rand io.Reader) (share []byte, err error)
-	// Finish takes the server's share and returns the shared secret K.
+	// Finish takes the server's share and returns the shared secret K. It comes
+	// after Init, once.
 	Finish(serverShare []byte) (k []byte, err error)
 	// Respond makes the server's share and the shared secret K from the
 	// client's share.
@@ -25,11 +26,12 @@ type Kex interface {
 // the tag (RFC 4253, section 6).
 type PacketCipher interface {
 	// SealedLen returns the whole length on the wire of a packet with n bytes
-	// of payload.
+	// of payload. It may be called while Seal runs.
 	SealedLen(n int) int
 	// Seal completes the packet whose payload lies in slot[5:5+n]: lengths,
 	// padding, encryption and tag. slot has room for SealedLen(n) bytes, which
-	// is what it returns. pad gives the padding's bytes. It does not allocate.
+	// is what it returns. pad gives the padding's bytes and must not fail. It
+	// does not allocate.
 	Seal(seq uint32, slot []byte, n int, pad io.Reader) []byte
 
 	// Prefix is the number of bytes that Length needs: 4, or a cipher block
@@ -38,8 +40,8 @@ type PacketCipher interface {
 	// Length returns the whole length on the wire, tag included, of the packet
 	// that begins at b, of which len(b) >= Prefix() bytes are there. It may
 	// decrypt the first block in place and remembers that, so it is called
-	// once for each packet. A length over the limit, or not a multiple of the
-	// block, is ErrPacketLength.
+	// once for each packet. A length over MaxPacketLength, or not a multiple of
+	// the block, is ErrPacketLength.
 	Length(seq uint32, b []byte) (int, error)
 	// Open authenticates and decrypts the whole packet in place, of the length
 	// that Length returned, and returns its payload, which shares b's memory.

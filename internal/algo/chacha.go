@@ -5,114 +5,123 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"io"
+	"runtime"
 
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/chacha20poly1305"
-	"golang.org/x/crypto/poly1305" //lint:ignore SA1019 the construction predates RFC 8439 and needs the bare MAC
+	"golang.org/x/crypto/poly1305" //lint:ignore SA1019 the construction below is not RFC 8439's, and needs the parts
 )
 
 const (
-	chachaTag = 16
-	// bulkMin is from how many bytes on the detour over RFC 8439 pays.
-	bulkMin = 1 << 10
+	chachaKey = 2 * chacha20.KeySize
+	chachaTag = poly1305.TagSize
+
+	// chachaFast is the size from which the fast way of crypt pays.
+	chachaFast = 256
 )
 
-// chacha is chacha20-poly1305@openssh.com (OpenSSH PROTOCOL.chacha20poly1305):
-// two keys of ChaCha20 with a 64-bit nonce, the packet's sequence number. The
-// second encrypts the length; the first, from block 1 on, the rest; its block 0
-// is the Poly1305 key for length and rest.
+// chacha is chacha20-poly1305@openssh.com (PROTOCOL.chacha20poly1305). Two keys
+// and the sequence number as nonce: the key stream of K_1 encrypts the packet
+// length; that of K_2 gives a Poly1305 key in its first block and encrypts the
+// rest from its second block on. The tag covers both ciphertexts.
 //
-// RFC 8439 has a 32-bit counter and a 96-bit nonce where the original has 64
-// and 64, so with nonce 0⁴‖seq both make the same key stream. chacha20poly1305
-// begins it at block 1 too, in AVX2 on amd64, which chacha20 lacks: bulk goes
-// through its Seal, whose tag is dropped.
+// OpenSSH uses the original ChaCha20, whose nonce and counter have eight bytes
+// each. With a counter below 2^32 it equals RFC 8439's with four zero bytes in
+// front of the nonce.
 type chacha struct {
-	layout
-	lengthKey [32]byte
-	mainKey   [32]byte
-	stream    cipher.AEAD
-	nonce     [12]byte
-	polyKey   [32]byte
-	scratch   [64]byte
+	frame
+	lengthKey, mainKey [chacha20.KeySize]byte // K_1, K_2
+	// fast is RFC 8439's AEAD under K_2, or nil. See crypt.
+	fast cipher.AEAD
+
+	// Scratch of one call; in here so that nothing is allocated.
+	nonce  [chacha20.NonceSize]byte
+	length [lengthSize]byte
+	tagKey [32]byte
+	tagSum [chachaTag]byte
 }
 
-func newChaCha(key, _, _ []byte, _ *MAC, _ bool) (PacketCipher, error) {
-	c := &chacha{layout: layout{block: 8, outer: true, tagLen: chachaTag}}
-	copy(c.mainKey[:], key[:32])
-	copy(c.lengthKey[:], key[32:])
-	var err error
-	c.stream, err = chacha20poly1305.New(c.mainKey[:])
-	return c, err
-}
-
-// start prepares the packet's nonce and Poly1305 key.
-func (c *chacha) start(seq uint32) *chacha20.Cipher {
-	binary.BigEndian.PutUint64(c.nonce[4:], uint64(seq))
-	s, err := chacha20.NewUnauthenticatedCipher(c.mainKey[:], c.nonce[:])
-	if err != nil {
-		panic("BUG: chacha20: " + err.Error())
+func newChacha(key, _ []byte) (PacketCipher, error) {
+	c := &chacha{frame: frame{block: 8, lead: lengthSize, tag: chachaTag}}
+	copy(c.mainKey[:], key)
+	copy(c.lengthKey[:], key[chacha20.KeySize:])
+	if runtime.GOARCH == "amd64" {
+		var err error
+		if c.fast, err = chacha20poly1305.New(c.mainKey[:]); err != nil {
+			return nil, err
+		}
 	}
-	clear(c.scratch[:])
-	s.XORKeyStream(c.scratch[:], c.scratch[:]) // all of block 0
-	copy(c.polyKey[:], c.scratch[:])
-	return s
+	return c, nil
 }
 
-func (c *chacha) xorLength(seq uint32, dst, src []byte) {
-	binary.BigEndian.PutUint64(c.nonce[4:], uint64(seq))
-	s, err := chacha20.NewUnauthenticatedCipher(c.lengthKey[:], c.nonce[:])
-	if err != nil {
-		panic("BUG: chacha20: " + err.Error())
-	}
-	s.XORKeyStream(dst, src)
-}
-
-// Seal implements PacketCipher.
 func (c *chacha) Seal(seq uint32, slot []byte, n int, pad io.Reader) []byte {
-	p := c.frame(slot, n, pad)
-	body := p[4:]
-	tag := slot[len(p) : len(p)+chachaTag]
-	c.xorLength(seq, p[:4], p[:4])
-	s := c.start(seq)
-	if len(body) >= bulkMin {
-		// The room for our tag takes the one that is dropped.
-		c.stream.Seal(body[:0:len(body)+chachaTag], c.nonce[:], body, nil)
-	} else {
-		s.XORKeyStream(body, body)
-	}
-	c.mac((*[16]byte)(tag), p)
-	return slot[:len(p)+chachaTag]
+	end := c.layOut(slot, n, pad)
+	c.begin(seq)
+	c.xor(&c.lengthKey, 0, slot[:lengthSize])
+	c.crypt(slot[lengthSize : end : end+chachaTag])
+	poly1305.Sum(&c.tagSum, slot[:end], &c.tagKey)
+	copy(slot[end:end+chachaTag], c.tagSum[:])
+	return slot[:end+chachaTag]
 }
 
-func (c *chacha) mac(tag *[16]byte, packet []byte) { poly1305.Sum(tag, packet, &c.polyKey) }
+func (*chacha) Prefix() int { return lengthSize }
 
-// Prefix implements PacketCipher.
-func (*chacha) Prefix() int { return 4 }
-
-// Length implements PacketCipher. It leaves b as it is: the tag covers the
-// encrypted length.
+// Length leaves b alone: Open authenticates the length as it was encrypted.
 func (c *chacha) Length(seq uint32, b []byte) (int, error) {
-	var plain [4]byte
-	c.xorLength(seq, plain[:], b[:4])
-	return c.total(binary.BigEndian.Uint32(plain[:]))
+	c.setNonce(seq)
+	copy(c.length[:], b)
+	c.xor(&c.lengthKey, 0, c.length[:])
+	return c.frame.length(binary.BigEndian.Uint32(c.length[:]))
 }
 
-// Open implements PacketCipher.
 func (c *chacha) Open(seq uint32, b []byte) ([]byte, error) {
-	p := b[:len(b)-chachaTag]
-	s := c.start(seq)
-	var want [16]byte
-	c.mac(&want, p)
-	if subtle.ConstantTimeCompare(want[:], b[len(p):]) != 1 {
+	end, err := c.split(b)
+	if err != nil {
+		return nil, err
+	}
+	c.begin(seq)
+	poly1305.Sum(&c.tagSum, b[:end], &c.tagKey)
+	if subtle.ConstantTimeCompare(c.tagSum[:], b[end:]) != 1 {
 		return nil, ErrTag
 	}
-	body := p[4:]
-	if len(body) >= bulkMin {
-		// Sealing the ciphertext decrypts it. The tag that comes with it may
-		// fall on ours, which has served.
-		c.stream.Seal(body[:0:len(body)+chachaTag], c.nonce[:], body, nil)
-	} else {
-		s.XORKeyStream(body, body)
+	c.crypt(b[lengthSize : end : end+chachaTag])
+	return payload(b[:end])
+}
+
+// begin makes the packet's nonce and the key of its tag.
+func (c *chacha) begin(seq uint32) {
+	c.setNonce(seq)
+	clear(c.tagKey[:])
+	c.xor(&c.mainKey, 0, c.tagKey[:])
+}
+
+func (c *chacha) setNonce(seq uint32) { binary.BigEndian.PutUint32(c.nonce[8:], seq) }
+
+// crypt encrypts or decrypts body in place; there is room for a tag behind it,
+// which may be overwritten.
+//
+// x/crypto's chacha20 has no assembler on amd64, but its RFC 8439 AEAD has, and
+// its Seal XORs the very same key stream: K_2, the same nonce, from block 1 on.
+// So Seal does our work, in both directions since XOR is its own inverse. The
+// tag that it adds is not ours (another message under the same one-time key)
+// and must not be seen: Seal's caller overwrites it with ours, Open's has read
+// ours already and it is cleared here.
+func (c *chacha) crypt(body []byte) {
+	if c.fast == nil || len(body) < chachaFast {
+		c.xor(&c.mainKey, 1, body)
+		return
 	}
-	return c.payload(p)
+	c.fast.Seal(body[:0], c.nonce[:], body, nil)
+	clear(body[len(body) : len(body)+chachaTag])
+}
+
+// xor applies the key stream from a block on.
+func (c *chacha) xor(key *[chacha20.KeySize]byte, block uint32, b []byte) {
+	// Kept in one function: the value does not escape then.
+	stream, err := chacha20.NewUnauthenticatedCipher(key[:], c.nonce[:])
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	stream.SetCounter(block)
+	stream.XORKeyStream(b, b)
 }

@@ -4,111 +4,107 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/binary"
-	"errors"
 	"hash"
 	"io"
 )
 
-// MAC is a message authentication code by name.
-type MAC struct {
-	Name           string
-	KeyLen, TagLen int
-	ETM            bool // over the encrypted packet, length in clear (OpenSSH PROTOCOL, section 1.5)
-
-	hash func() hash.Hash
-}
-
-var macs = []MAC{
-	{Name: "hmac-sha2-256-etm@openssh.com", KeyLen: 32, TagLen: 32, ETM: true, hash: sha256.New},
-	{Name: "hmac-sha2-512-etm@openssh.com", KeyLen: 64, TagLen: 64, ETM: true, hash: sha512.New},
-	{Name: "hmac-sha2-256", KeyLen: 32, TagLen: 32, hash: sha256.New},
-	{Name: "hmac-sha2-512", KeyLen: 64, TagLen: 64, hash: sha512.New},
-}
-
-// ctr is AES in counter mode with an HMAC (RFC 4344, RFC 6668). Without ETM the
-// MAC covers the plain packet and the length is encrypted.
+// ctr is AES in counter mode (RFC 4344, section 4) with an HMAC, in one of two
+// compositions: encrypt-then-MAC, where the length is not encrypted (OpenSSH
+// PROTOCOL, section 1.5), or RFC 4253's, where the MAC covers the plaintext.
 //
-// Without ETM the length is acted upon before it is authenticated. A forged one
-// makes us wait for up to MaxPacketLength bytes and then fail on the tag, which
-// tells a forger how long we waited. Counter mode gives nothing beyond that, and
-// such MACs are last in our order.
+// In the latter a length is acted upon before it is authenticated. Under CBC
+// that lets an attacker read plaintext, against which OpenSSH reads on after a
+// bad length. Under counter mode flipped bits of a length only flip these bits,
+// and OpenSSH disconnects at once, as our caller may.
 type ctr struct {
-	layout
-	etm    bool
+	frame
 	stream cipher.Stream
 	mac    hash.Hash
-	seq    [4]byte
-	tag    []byte
+	etm    bool
+	// done is how much of the packet Length has decrypted already.
+	done int
+
+	// Scratch of one call; in here so that nothing is allocated.
+	seq [4]byte
+	sum [maxTag]byte
 }
 
-func newCTR(key, iv, macKey []byte, mac *MAC, _ bool) (PacketCipher, error) {
-	if mac == nil {
-		return nil, errors.New("a counter mode cipher needs a MAC")
-	}
-	b, err := aes.NewCipher(key)
+func newCTR(key, iv, macKey []byte, mac *MAC) (PacketCipher, error) {
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	return &ctr{
-		layout: layout{block: 16, outer: mac.ETM, tagLen: mac.TagLen},
-		etm:    mac.ETM,
-		stream: cipher.NewCTR(b, iv),
+	c := &ctr{
+		frame:  frame{block: aes.BlockSize, tag: mac.TagLen},
+		stream: cipher.NewCTR(block, iv),
 		mac:    hmac.New(mac.hash, macKey),
-		tag:    make([]byte, 0, mac.TagLen),
-	}, nil
-}
-
-func (c *ctr) sum(seq uint32, packet, dst []byte) []byte {
-	binary.BigEndian.PutUint32(c.seq[:], seq)
-	c.mac.Reset()
-	c.mac.Write(c.seq[:])
-	c.mac.Write(packet)
-	return c.mac.Sum(dst)
-}
-
-// Seal implements PacketCipher.
-func (c *ctr) Seal(seq uint32, slot []byte, n int, pad io.Reader) []byte {
-	p := c.frame(slot, n, pad)
-	if c.etm {
-		c.stream.XORKeyStream(p[4:], p[4:])
-		return c.sum(seq, p, p)
+		etm:    mac.ETM,
 	}
-	sealed := c.sum(seq, p, p)
-	c.stream.XORKeyStream(p, p)
-	return sealed
+	if c.etm {
+		c.lead = lengthSize
+	}
+	return c, nil
 }
 
-// Prefix implements PacketCipher.
+func (c *ctr) Seal(seq uint32, slot []byte, n int, pad io.Reader) []byte {
+	end := c.layOut(slot, n, pad)
+	if c.etm {
+		c.stream.XORKeyStream(slot[lengthSize:end], slot[lengthSize:end])
+		copy(slot[end:], c.tagOf(seq, slot[:end]))
+	} else {
+		copy(slot[end:], c.tagOf(seq, slot[:end]))
+		c.stream.XORKeyStream(slot[:end], slot[:end])
+	}
+	return slot[:end+c.tag]
+}
+
 func (c *ctr) Prefix() int {
 	if c.etm {
-		return 4
+		return lengthSize
 	}
 	return aes.BlockSize
 }
 
-// Length implements PacketCipher. Without ETM it decrypts the first block.
 func (c *ctr) Length(_ uint32, b []byte) (int, error) {
 	if !c.etm {
 		c.stream.XORKeyStream(b[:aes.BlockSize], b[:aes.BlockSize])
+		c.done = aes.BlockSize
 	}
-	return c.total(binary.BigEndian.Uint32(b))
+	return c.length(binary.BigEndian.Uint32(b))
 }
 
-// Open implements PacketCipher.
 func (c *ctr) Open(seq uint32, b []byte) ([]byte, error) {
-	p := b[:len(b)-c.tagLen]
-	if !c.etm {
-		c.stream.XORKeyStream(p[aes.BlockSize:], p[aes.BlockSize:])
-	}
-	if subtle.ConstantTimeCompare(c.sum(seq, p, c.tag), b[len(p):]) != 1 {
-		return nil, ErrTag
+	end, err := c.split(b)
+	if err != nil {
+		return nil, err
 	}
 	if c.etm {
-		c.stream.XORKeyStream(p[4:], p[4:])
+		if !c.authentic(seq, b, end) {
+			return nil, ErrTag
+		}
+		c.stream.XORKeyStream(b[lengthSize:end], b[lengthSize:end])
+		return payload(b[:end])
 	}
-	return c.payload(p)
+	c.stream.XORKeyStream(b[c.done:end], b[c.done:end])
+	c.done = 0
+	if !c.authentic(seq, b, end) {
+		return nil, ErrTag
+	}
+	return payload(b[:end])
+}
+
+func (c *ctr) authentic(seq uint32, b []byte, end int) bool {
+	return subtle.ConstantTimeCompare(c.tagOf(seq, b[:end]), b[end:]) == 1
+}
+
+// tagOf returns the MAC of a packet as it is laid out at this moment (RFC 4253,
+// section 6.4). The slice is valid until the next call.
+func (c *ctr) tagOf(seq uint32, b []byte) []byte {
+	binary.BigEndian.PutUint32(c.seq[:], seq)
+	c.mac.Reset()
+	c.mac.Write(c.seq[:])
+	c.mac.Write(b)
+	return c.mac.Sum(c.sum[:0])[:c.tag]
 }

@@ -1,8 +1,11 @@
 package algo
 
 import (
+	"fmt"
 	"math/big"
 	"sync"
+
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // group is a MODP group of RFC 3526, given by the formula that the RFC gives:
@@ -20,6 +23,32 @@ var groups = map[int]*group{
 	16: newModp(4096, 240904),
 	17: newModp(6144, 929484),
 	18: newModp(8192, 4743158),
+}
+
+// ChooseGroup answers a group exchange request for a group of n bits, at least
+// least and at most most (RFC 4419, section 3): the smallest of groups 14 to 18
+// that has n bits or more, or else the largest one permitted. p and g are bodies
+// of mpints. It is an error when none is permitted, or when the request
+// contradicts itself.
+func ChooseGroup(least, n, most int) (p, g []byte, err error) {
+	if least > n || n > most {
+		return nil, nil, fmt.Errorf("request for a group of %d <= %d <= %d bits is out of order", least, n, most)
+	}
+	var best *group
+	for _, number := range []int{14, 15, 16, 17, 18} {
+		group := groups[number]
+		if group.bits < least || group.bits > most {
+			continue
+		}
+		best = group
+		if group.bits >= n {
+			break
+		}
+	}
+	if best == nil {
+		return nil, nil, fmt.Errorf("no group between %d and %d bits", least, most)
+	}
+	return wire.MpintBody(best.p().Bytes()), []byte{2}, nil
 }
 
 func newModp(bits int, k int64) *group {

@@ -1,7 +1,9 @@
 package algo
 
 import (
+	"bytes"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,169 +14,206 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// Sizes of RSA keys accepted, in bits.
 const (
+	// MinRSABits and MaxRSABits bound the modulus of RSA keys: of host keys, and
+	// of the keys that sign certificates. OpenSSH's RequiredRSASize is 1024 by
+	// default; 2048 is what RFC 8332, section 5.1 recommends.
 	MinRSABits = 2048
 	MaxRSABits = 16384
 )
 
-// keyAlgorithm is a public key or host key algorithm.
-type keyAlgorithm struct {
-	name      string
-	keyType   string // the type name in the key's blob
-	signature string // the format name in the signature's blob
+// ErrSignature says that a signature does not fit the key and the data.
+var ErrSignature = errors.New("bad signature")
+
+// hostKeyAlgo is a public key algorithm in its three names.
+type hostKeyAlgo struct {
+	name      string // as it is negotiated
+	keyType   string // inside the key's blob
+	signature string // inside the signature's blob
+	cert      bool
 }
 
-// keyAlgorithms is in the order in which a client offers them: certificates
-// first, as OpenSSH does.
-var keyAlgorithms = []keyAlgorithm{
-	{gossh.CertAlgoED25519v01, gossh.CertAlgoED25519v01, gossh.KeyAlgoED25519},
-	{gossh.CertAlgoECDSA256v01, gossh.CertAlgoECDSA256v01, gossh.KeyAlgoECDSA256},
-	{gossh.CertAlgoECDSA384v01, gossh.CertAlgoECDSA384v01, gossh.KeyAlgoECDSA384},
-	{gossh.CertAlgoECDSA521v01, gossh.CertAlgoECDSA521v01, gossh.KeyAlgoECDSA521},
-	{gossh.CertAlgoSKED25519v01, gossh.CertAlgoSKED25519v01, gossh.KeyAlgoSKED25519},
-	{gossh.CertAlgoSKECDSA256v01, gossh.CertAlgoSKECDSA256v01, gossh.KeyAlgoSKECDSA256},
-	{gossh.CertAlgoRSASHA512v01, gossh.CertAlgoRSAv01, gossh.KeyAlgoRSASHA512},
-	{gossh.CertAlgoRSASHA256v01, gossh.CertAlgoRSAv01, gossh.KeyAlgoRSASHA256},
-	{gossh.KeyAlgoED25519, gossh.KeyAlgoED25519, gossh.KeyAlgoED25519},
-	{gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA256, gossh.KeyAlgoECDSA256},
-	{gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA384, gossh.KeyAlgoECDSA384},
-	{gossh.KeyAlgoECDSA521, gossh.KeyAlgoECDSA521, gossh.KeyAlgoECDSA521},
-	{gossh.KeyAlgoSKED25519, gossh.KeyAlgoSKED25519, gossh.KeyAlgoSKED25519},
-	{gossh.KeyAlgoSKECDSA256, gossh.KeyAlgoSKECDSA256, gossh.KeyAlgoSKECDSA256},
-	{gossh.KeyAlgoRSASHA512, gossh.KeyAlgoRSA, gossh.KeyAlgoRSASHA512},
-	{gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSA, gossh.KeyAlgoRSASHA256},
+// hostKeyAlgos in OpenSSH's order of preference: certificates first, since a
+// client that prefers them can verify a host it has not seen.
+var hostKeyAlgos = append(append(certAlgos(),
+	plainAlgos...),
+	hostKeyAlgo{name: gossh.KeyAlgoRSA, keyType: gossh.KeyAlgoRSA, signature: gossh.KeyAlgoRSA}, // with SHA-1
+)
+
+var plainAlgos = []hostKeyAlgo{
+	sameNames(gossh.KeyAlgoED25519),
+	sameNames(gossh.KeyAlgoECDSA256),
+	sameNames(gossh.KeyAlgoECDSA384),
+	sameNames(gossh.KeyAlgoECDSA521),
+	sameNames(gossh.KeyAlgoSKED25519),
+	sameNames(gossh.KeyAlgoSKECDSA256),
+	{name: gossh.KeyAlgoRSASHA512, keyType: gossh.KeyAlgoRSA, signature: gossh.KeyAlgoRSASHA512},
+	{name: gossh.KeyAlgoRSASHA256, keyType: gossh.KeyAlgoRSA, signature: gossh.KeyAlgoRSASHA256},
 }
 
-func lookupKeyAlgorithm(name string) (keyAlgorithm, bool) {
-	return lookup(keyAlgorithms, func(a keyAlgorithm) bool { return a.name == name })
+func sameNames(name string) hostKeyAlgo {
+	return hostKeyAlgo{name: name, keyType: name, signature: name}
 }
 
-// DefaultHostKeys returns the host key algorithms that a client offers, most
-// wanted first.
-func DefaultHostKeys() []string {
-	var names []string
-	for _, a := range keyAlgorithms {
-		names = append(names, a.name)
+// certAlgos derives the certificate algorithms from the plain ones (OpenSSH
+// PROTOCOL.certkeys): "-cert-v01@openssh.com" goes behind the name, or in place
+// of its own domain.
+func certAlgos() []hostKeyAlgo {
+	certName := func(s string) string { return strings.TrimSuffix(s, "@openssh.com") + "-cert-v01@openssh.com" }
+	algos := slices.Clone(plainAlgos)
+	for i, a := range algos {
+		algos[i] = hostKeyAlgo{name: certName(a.name), keyType: certName(a.keyType), signature: a.signature, cert: true}
 	}
-	return names
+	return algos
 }
 
-// SignatureAlgorithms returns the public key algorithms that a server accepts in
-// logins: the value of server-sig-algs (RFC 8308, section 3.1) and more.
-func SignatureAlgorithms() []string { return DefaultHostKeys() }
+func lookupHostKey(name string) (hostKeyAlgo, bool) {
+	for _, a := range hostKeyAlgos {
+		if a.name == name {
+			return a, true
+		}
+	}
+	return hostKeyAlgo{}, false
+}
 
-// KeyAlgorithms returns the algorithms that key can serve, most wanted first.
-func KeyAlgorithms(key gossh.PublicKey) []string {
+// UnderlyingAlgorithm returns the signature algorithm of a public key
+// algorithm: rsa-sha2-256 for rsa-sha2-256-cert-v01@openssh.com, alg itself
+// when it is not of a certificate. Signatures carry this name.
+func UnderlyingAlgorithm(alg string) string {
+	if a, ok := lookupHostKey(alg); ok {
+		return a.signature
+	}
+	return alg
+}
+
+// IsCertificateAlgorithm reports whether alg names keys that are certificates.
+func IsCertificateAlgorithm(alg string) bool {
+	a, ok := lookupHostKey(alg)
+	return ok && a.cert
+}
+
+// HostKeyAlgorithms returns the algorithms that a host key, or a host
+// certificate, can serve, best first. It is empty for a key that is too small
+// or of a type that adit does not have. ssh-rsa, which is SHA-1, is not listed.
+func HostKeyAlgorithms(key gossh.PublicKey) []string {
+	if checkKey(key) != nil {
+		return nil
+	}
 	var names []string
-	for _, a := range keyAlgorithms {
-		if a.keyType == key.Type() {
+	for _, a := range hostKeyAlgos {
+		if a.keyType == key.Type() && a.signature != gossh.KeyAlgoRSA {
 			names = append(names, a.name)
 		}
 	}
 	return names
 }
 
-// HostKeyAlgorithms is KeyAlgorithms for a server's key.
-func HostKeyAlgorithms(key gossh.PublicKey) []string { return KeyAlgorithms(key) }
-
-// SignatureFormat returns the name that a signature by algorithm carries: that
-// of the plain algorithm for a certificate's.
-func SignatureFormat(algorithm string) (string, bool) {
-	a, ok := lookupKeyAlgorithm(algorithm)
-	return a.signature, ok
-}
-
-// VerifyHost checks a server's signature over data under the negotiated host
-// key algorithm, and returns its key. Key type and signature format must be just
-// those that the algorithm demands.
-func VerifyHost(algorithm string, keyBlob, sigBlob, data []byte) (gossh.PublicKey, error) {
-	key, err := gossh.ParsePublicKey(keyBlob)
+// SignHost signs data with a host key for the negotiated algorithm alg and
+// returns the signature's blob (RFC 4253, section 6.6). rand serves signature
+// schemes that need randomness. The signer's key must be one that alg takes; an
+// RSA signer must be a gossh.AlgorithmSigner, since a plain one signs SHA-1.
+func SignHost(rand io.Reader, signer gossh.Signer, alg string, data []byte) ([]byte, error) {
+	a, err := algoForKey(alg, signer.PublicKey())
 	if err != nil {
-		return nil, fmt.Errorf("parse key: %w", err)
+		return nil, err
 	}
-	return key, Verify(algorithm, key, sigBlob, data)
-}
-
-// Verify checks a signature over data by key under algorithm.
-func Verify(algorithm string, key gossh.PublicKey, sigBlob, data []byte) error {
-	a, ok := lookupKeyAlgorithm(algorithm)
-	if !ok {
-		return fmt.Errorf("algorithm %q is not supported", algorithm)
+	var sig *gossh.Signature
+	if s, ok := signer.(gossh.AlgorithmSigner); ok {
+		sig, err = s.SignWithAlgorithm(rand, data, a.signature)
+	} else if strings.HasPrefix(a.keyType, gossh.KeyAlgoRSA) {
+		err = errors.New("the signer of an RSA key cannot choose a signature algorithm")
+	} else {
+		sig, err = signer.Sign(rand, data)
 	}
-	if key.Type() != a.keyType {
-		return fmt.Errorf("key of type %s does not fit algorithm %s", key.Type(), algorithm)
-	}
-	if err := CheckKeySize(key); err != nil {
-		return err
-	}
-	p := wire.NewParser(sigBlob)
-	sig := gossh.Signature{Format: p.String(), Blob: p.Bytes()}
-	if strings.HasPrefix(a.signature, "sk-") {
-		sig.Rest = p.Rest() // flags and counter
-	}
-	if err := p.Done(); err != nil {
-		return fmt.Errorf("parse signature: %w", err)
+	if err != nil {
+		return nil, err
 	}
 	if sig.Format != a.signature {
-		return fmt.Errorf("signature of format %q does not fit algorithm %s", sig.Format, algorithm)
+		return nil, fmt.Errorf("signer made a %q signature where %s was wanted", sig.Format, a.signature)
 	}
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key
-	}
-	return key.Verify(data, &sig)
+	return gossh.Marshal(sig), nil
 }
 
-// CheckKeySize refuses RSA keys below MinRSABits or above MaxRSABits.
-func CheckKeySize(key gossh.PublicKey) error {
+// VerifyHost checks a server's proof that it has the private key of keyBlob:
+// the key's type fits the negotiated algorithm alg, its size is within
+// MinRSABits and MaxRSABits, and sigBlob is a signature over data in exactly
+// the format that alg demands. A signature that is well-formed and wrong is
+// ErrSignature.
+//
+// It returns the parsed key, a *gossh.Certificate for certificate algorithms.
+// Whether that key is the host's, and whether the certificate is valid for it
+// and signed by anybody, is for the caller to find out.
+func VerifyHost(alg string, keyBlob, sigBlob, data []byte) (gossh.PublicKey, error) {
+	key, err := gossh.ParsePublicKey(keyBlob)
+	if err != nil {
+		return nil, fmt.Errorf("parse host key: %w", err)
+	}
+	a, err := algoForKey(alg, key)
+	if err != nil {
+		return nil, err
+	}
+	// A key has one encoding. The blob is what goes into the exchange hash and
+	// the key what known_hosts is asked for: they must be the same.
+	if !bytes.Equal(key.Marshal(), keyBlob) {
+		return nil, errors.New("host key is not in its canonical encoding")
+	}
+	sig, err := parseSignature(sigBlob)
+	if err != nil {
+		return nil, err
+	}
+	if sig.Format != a.signature {
+		return nil, fmt.Errorf("signature is %q where %s demands %s", sig.Format, alg, a.signature)
+	}
+	if len(sig.Rest) > 0 && !strings.HasPrefix(a.signature, "sk-") {
+		return nil, errors.New("bytes behind the signature")
+	}
+	if key.Verify(data, sig) != nil {
+		return nil, ErrSignature
+	}
+	return key, nil
+}
+
+// algoForKey looks up alg and checks that key is one for it.
+func algoForKey(alg string, key gossh.PublicKey) (hostKeyAlgo, error) {
+	a, ok := lookupHostKey(alg)
+	if !ok {
+		return a, fmt.Errorf("unknown host key algorithm %q", alg)
+	}
+	if key.Type() != a.keyType {
+		return a, fmt.Errorf("host key is a %s where %s demands %s", key.Type(), alg, a.keyType)
+	}
+	return a, checkKey(key)
+}
+
+// checkKey checks the size of RSA keys, in certificates too.
+func checkKey(key gossh.PublicKey) error {
 	if cert, ok := key.(*gossh.Certificate); ok {
+		if err := checkKey(cert.SignatureKey); err != nil {
+			return fmt.Errorf("certificate authority: %w", err)
+		}
 		key = cert.Key
 	}
 	c, ok := key.(gossh.CryptoPublicKey)
 	if !ok {
-		return nil
+		return nil // security keys: Ed25519 and P-256
 	}
-	if r, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
-		if bits := r.N.BitLen(); bits < MinRSABits || bits > MaxRSABits {
-			return fmt.Errorf("RSA key of %d bits; %d to %d are accepted", bits, MinRSABits, MaxRSABits)
+	if k, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok {
+		switch n := k.N.BitLen(); {
+		case n < MinRSABits:
+			return fmt.Errorf("RSA key of %d bits is smaller than %d", n, MinRSABits)
+		case n > MaxRSABits:
+			return fmt.Errorf("RSA key of %d bits is larger than %d", n, MaxRSABits)
 		}
 	}
 	return nil
 }
 
-// SignHost signs data under algorithm and returns the signature's blob.
-func SignHost(rand io.Reader, signer gossh.Signer, algorithm string, data []byte) ([]byte, error) {
-	sig, err := Sign(rand, signer, algorithm, data)
-	if err != nil {
-		return nil, err
-	}
-	b := wire.AppendString(nil, sig.Format)
-	b = wire.AppendString(b, sig.Blob)
-	return append(b, sig.Rest...), nil
-}
-
-// Sign signs data under algorithm, which must fit the signer's key.
-func Sign(rand io.Reader, signer gossh.Signer, algorithm string, data []byte) (*gossh.Signature, error) {
-	a, ok := lookupKeyAlgorithm(algorithm)
-	if !ok || !slices.Contains(KeyAlgorithms(signer.PublicKey()), algorithm) {
-		return nil, fmt.Errorf("key of type %s can't sign for algorithm %s", signer.PublicKey().Type(), algorithm)
-	}
-	if s, ok := signer.(gossh.AlgorithmSigner); ok {
-		sig, err := s.SignWithAlgorithm(rand, data, a.signature)
-		if err != nil {
-			return nil, err
-		}
-		if sig.Format != a.signature {
-			return nil, fmt.Errorf("signer answered with format %q, want %q", sig.Format, a.signature)
-		}
-		return sig, nil
-	}
-	sig, err := signer.Sign(rand, data)
-	if err != nil {
-		return nil, err
-	}
-	if sig.Format != a.signature {
-		return nil, fmt.Errorf("signer can't make %s signatures", a.signature)
+func parseSignature(blob []byte) (*gossh.Signature, error) {
+	p := wire.NewParser(blob)
+	sig := &gossh.Signature{Format: p.String(), Blob: p.Bytes()}
+	sig.Rest = p.Rest()
+	if err := p.Err(); err != nil {
+		return nil, fmt.Errorf("parse signature: %w", err)
 	}
 	return sig, nil
 }

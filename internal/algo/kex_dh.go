@@ -1,115 +1,150 @@
 package algo
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
+	"math/bits"
 
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// Sizes of groups accepted, in bits (RFC 8270; the upper bound is OpenSSH's).
 const (
-	minGroupBits = 2048
-	maxGroupBits = 8192
+	// MinGroupBits and MaxGroupBits bound the modulus that a server may choose
+	// in a group exchange. RFC 8270 demands the lower one; the upper one bounds
+	// our work.
+	MinGroupBits = 2048
+	MaxGroupBits = 8192
+
+	// exponentBytes is the size of a private exponent: twice the 256 bits that
+	// the longest key wants (RFC 4419, section 6.2).
+	exponentBytes = 64
+
+	// minShareBits is how many bits of a share must be set. Powers of the
+	// generator that are so regular leak the exponent (RFC 4419, section 6.2).
+	minShareBits = 4
 )
 
-// dhKex is Diffie-Hellman over a group of integers (RFC 4253, section 8;
-// RFC 8268). Shares and K are mpints.
+var errShareRange = errors.New("peer's share is out of range")
+
+// dhKex is Diffie-Hellman in a group of integers modulo a prime (RFC 4253,
+// section 8; RFC 4419; RFC 8268). Shares and K are mpints.
+//
+// math/big does not run in constant time. The exponent serves once, so that an
+// observer gets one sample of it, blurred by the network.
 type dhKex struct {
-	p, g *big.Int
-	x    *big.Int // our exponent
+	p, g, last *big.Int // last is p-1
+	x          *big.Int // from Init on
 }
 
-func newGroup(number int) func() Kex {
-	return func() Kex {
-		g := groups[number]
-		return &dhKex{p: g.p(), g: big.NewInt(2)}
-	}
-}
-
-// NewGroupKex returns a key exchange over the group that a server chose in a
-// group exchange (RFC 4419). p and g are mpint bodies. The group's size is
-// checked, and that p may be a safe prime at all; that it is one would take too
-// long to find out.
+// NewGroupKex returns the key exchange in the group of prime p and generator g,
+// bodies of mpints as they came from a server (RFC 4419, section 3). It checks
+// what can be checked at a bearable price: the size of p, that it is odd, and
+// that g is neither 1 nor p-1. That p is a safe prime is the server's promise,
+// which its signature covers.
 func NewGroupKex(p, g []byte) (Kex, error) {
-	k := &dhKex{p: new(big.Int).SetBytes(p), g: new(big.Int).SetBytes(g)}
-	switch bits := k.p.BitLen(); {
-	case bits < minGroupBits || bits > maxGroupBits:
-		return nil, fmt.Errorf("group of %d bits; %d to %d are accepted", bits, minGroupBits, maxGroupBits)
-	case k.p.Bit(0) == 0:
+	for _, b := range [][]byte{p, g} {
+		if err := wire.CheckMpint(b); err != nil {
+			return nil, fmt.Errorf("group: %w", err)
+		}
+	}
+	x := newDH(new(big.Int).SetBytes(p), new(big.Int).SetBytes(g))
+	switch n := x.p.BitLen(); {
+	case n < MinGroupBits:
+		return nil, fmt.Errorf("group of %d bits is smaller than %d", n, MinGroupBits)
+	case n > MaxGroupBits:
+		return nil, fmt.Errorf("group of %d bits is larger than %d", n, MaxGroupBits)
+	case x.p.Bit(0) == 0:
 		return nil, errors.New("group's modulus is even")
-	case !inRange(k.g, k.p):
+	case !x.inRange(x.g):
 		return nil, errors.New("group's generator is out of range")
 	}
-	return k, nil
+	return x, nil
 }
 
-// ChooseGroup returns the group that a server offers for the sizes wanted, in
-// bits, as mpint bodies: the smallest known one of at least n, within min and
-// max.
-func ChooseGroup(min, n, max int) (p, g []byte, err error) {
-	if min > max || n < min || n > max {
-		return nil, nil, fmt.Errorf("group sizes %d, %d, %d are out of order", min, n, max)
-	}
-	best := 0
-	for _, number := range []int{14, 15, 16, 17, 18} {
-		bits := groups[number].bits
-		if bits < min || bits > max {
-			continue
-		}
-		best = number
-		if bits >= n {
-			break
-		}
-	}
-	if best == 0 {
-		return nil, nil, fmt.Errorf("no group between %d and %d bits", min, max)
-	}
-	return wire.MpintBody(groups[best].p().Bytes()), []byte{2}, nil
+// newGroup returns the key exchange in a group of RFC 3526.
+func newGroup(number int) func() Kex {
+	return func() Kex { return newDH(groups[number].p(), big.NewInt(2)) }
 }
 
-// inRange reports 1 < v < p-1.
-func inRange(v, p *big.Int) bool {
-	one := big.NewInt(1)
-	return v.Cmp(one) > 0 && v.Cmp(new(big.Int).Sub(p, one)) < 0
+func newDH(p, g *big.Int) *dhKex {
+	return &dhKex{p: p, g: g, last: new(big.Int).Sub(p, big.NewInt(1))}
 }
 
-// Init implements Kex.
-func (k *dhKex) Init(r io.Reader) ([]byte, error) {
-	// An exponent of twice the strength of the hash suffices in a safe-prime
-	// group; 512 bits cover all hashes in use.
-	x, err := rand.Int(r, new(big.Int).Lsh(big.NewInt(1), 512))
+func (d *dhKex) Init(rand io.Reader) ([]byte, error) {
+	exponent := make([]byte, exponentBytes)
+	defer clear(exponent)
+	if _, err := io.ReadFull(rand, exponent); err != nil {
+		return nil, fmt.Errorf("read randomness: %w", err)
+	}
+	exponent[0] |= 0x80 // never small
+	d.x = new(big.Int).SetBytes(exponent)
+	share := new(big.Int).Exp(d.g, d.x, d.p)
+	if !d.inRange(share) {
+		return nil, errors.New("group yields a share that is out of range")
+	}
+	return wire.MpintBody(share.Bytes()), nil
+}
+
+func (d *dhKex) Finish(serverShare []byte) ([]byte, error) {
+	if d.x == nil {
+		panic("BUG: a key exchange finishes before it began")
+	}
+	y, err := d.parseShare(serverShare)
 	if err != nil {
 		return nil, err
 	}
-	k.x = x.Add(x, big.NewInt(2))
-	return wire.MpintBody(new(big.Int).Exp(k.g, k.x, k.p).Bytes()), nil
+	k := new(big.Int).Exp(y, d.x, d.p)
+	defer clear(k.Bits())
+	clear(d.x.Bits())
+	// In a group of a safe prime this cannot be; a server's own group may be
+	// another.
+	if !d.inRange(k) {
+		return nil, errors.New("shared secret is out of range")
+	}
+	return wire.MpintBody(k.Bytes()), nil
 }
 
-// Finish implements Kex.
-func (k *dhKex) Finish(peer []byte) ([]byte, error) {
-	if err := wire.CheckMpint(peer); err != nil {
-		return nil, fmt.Errorf("peer's public value: %w", err)
-	}
-	y := new(big.Int).SetBytes(peer)
-	if !inRange(y, k.p) {
-		return nil, errors.New("peer's public value is out of range")
-	}
-	s := new(big.Int).Exp(y, k.x, k.p)
-	if !inRange(s, k.p) {
-		return nil, errors.New("peer's public value lies in a small subgroup")
-	}
-	return wire.MpintBody(s.Bytes()), nil
-}
-
-// Respond implements Kex.
-func (k *dhKex) Respond(r io.Reader, peer []byte) (share, secret []byte, err error) {
-	if share, err = k.Init(r); err != nil {
+func (d *dhKex) Respond(rand io.Reader, clientShare []byte) (share, k []byte, err error) {
+	// First the cheap check, then two exponentiations.
+	if _, err = d.parseShare(clientShare); err != nil {
 		return nil, nil, err
 	}
-	secret, err = k.Finish(peer)
-	return share, secret, err
+	if share, err = d.Init(rand); err != nil {
+		return nil, nil, err
+	}
+	if k, err = d.Finish(clientShare); err != nil {
+		return nil, nil, err
+	}
+	return share, k, nil
+}
+
+// parseShare reads a peer's share. RFC 4253, section 8: values outside [1, p-1]
+// "MUST NOT be sent or accepted"; 1 and p-1, whose secrets are known
+// beforehand, are refused too (RFC 8268, section 4).
+func (d *dhKex) parseShare(b []byte) (*big.Int, error) {
+	if err := wire.CheckMpint(b); err != nil {
+		return nil, fmt.Errorf("peer's share: %w", err)
+	}
+	if len(b) > len(d.p.Bytes())+1 {
+		return nil, errShareRange
+	}
+	y := new(big.Int).SetBytes(b)
+	if !d.inRange(y) {
+		return nil, errShareRange
+	}
+	set := 0
+	for _, c := range b {
+		set += bits.OnesCount8(c)
+	}
+	if set < minShareBits {
+		return nil, fmt.Errorf("peer's share has %d bits set", set)
+	}
+	return y, nil
+}
+
+// inRange reports whether 1 < y < p-1.
+func (d *dhKex) inRange(y *big.Int) bool {
+	return y.Cmp(big.NewInt(1)) > 0 && y.Cmp(d.last) < 0
 }
