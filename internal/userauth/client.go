@@ -210,8 +210,8 @@ func (c *client) algorithm(k *Key) string {
 	if listed {
 		names = strings.Split(string(list), ",")
 	}
-	for _, a := range algo.KeyAlgorithms(k.PublicKey()) {
-		format, _ := algo.SignatureFormat(a)
+	for _, a := range algo.HostKeyAlgorithms(k.PublicKey()) {
+		format := algo.UnderlyingAlgorithm(a)
 		if !listed || slices.Contains(names, a) || slices.Contains(names, format) {
 			return a
 		}

@@ -221,11 +221,11 @@ func (s *server) publickey(m *wire.UserauthRequest, login *Login) (*Login, Verdi
 		return nil, Refuse, s.broken("the login is bound to another host key than ours")
 	}
 	key, err := gossh.ParsePublicKey(body.Key)
-	if err != nil || !slices.Contains(algo.KeyAlgorithms(key), body.Algorithm) {
+	if err != nil || !slices.Contains(algo.HostKeyAlgorithms(key), body.Algorithm) {
 		return login, Refuse, nil
 	}
 	login.Key = key
-	if algo.CheckKeySize(key) != nil || s.cfg.PublicKey(s.ctx, s.user, key, false) == Refuse {
+	if s.cfg.PublicKey(s.ctx, s.user, key, false) == Refuse {
 		return login, Refuse, nil
 	}
 	if !body.HasSignature {
@@ -236,7 +236,7 @@ func (s *server) publickey(m *wire.UserauthRequest, login *Login) (*Login, Verdi
 		return login, answered, s.pc.WritePacket((&wire.UserauthPKOK{Algorithm: body.Algorithm, Key: body.Key}).Append(nil), nil)
 	}
 	data := signedData(s.pc.SessionID(), m.User, m.Service, m.Method, body)
-	if algo.Verify(body.Algorithm, key, body.Signature, data) != nil {
+	if _, err := algo.VerifyHost(body.Algorithm, body.Key, body.Signature, data); err != nil {
 		return login, Refuse, nil
 	}
 	return login, s.cfg.PublicKey(s.ctx, s.user, key, true), nil

@@ -1,0 +1,227 @@
+package adit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/transport"
+	"github.com/adit-ssh/adit/internal/userauth"
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// Client is a connection to an SSH server, logged in.
+//
+// Goroutines: the transport's flusher, the mux's reader and handlers, and the
+// keepalive loop with Config.AliveInterval. Close waits for them.
+type Client struct {
+	t    *transport.Conn
+	m    *mux.Mux
+	cfg  *Config
+	user string
+
+	handlers handlers
+	wg       sync.WaitGroup
+}
+
+// Dial connects to an SSH server and logs in. target is [user@]host[:port]; the
+// port is 22 by default. ctx bounds Dial only. Errors are wrapped in a
+// *StageError.
+func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
+	user, address := splitTarget(target)
+	if user == "" {
+		user = cfg.User
+	}
+	if cfg.ConnectTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, cfg.ConnectTimeout,
+			fmt.Errorf("not connected within %v", cfg.ConnectTimeout))
+		defer cancel()
+	}
+	dial := cfg.Dial
+	if dial == nil {
+		dial = dialTCP
+	}
+	nc, err := dial(ctx, address)
+	if err != nil {
+		return nil, &StageError{"dial", address, err}
+	}
+	return NewClient(ctx, nc, address, user, cfg)
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// splitTarget takes [user@]host[:port] apart and adds the default port.
+func splitTarget(target string) (user, address string) {
+	if i := strings.LastIndexByte(target, '@'); i >= 0 {
+		user, target = target[:i], target[i+1:]
+	}
+	if _, _, err := net.SplitHostPort(target); err == nil {
+		return user, target
+	}
+	return user, net.JoinHostPort(strings.Trim(target, "[]"), "22")
+}
+
+// NewClient makes a Client of a connection that exists already. address is what
+// CheckHostKey is asked about. It owns nc, also when it fails.
+func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Config) (*Client, error) {
+	switch {
+	case cfg.CheckHostKey == nil:
+		nc.Close()
+		return nil, errors.New("adit: Config.CheckHostKey is required")
+	case user == "":
+		nc.Close()
+		return nil, errors.New("adit: a user name is required, in the target or in Config.User")
+	}
+	t, err := transport.Client(ctx, nc, cfg.transport(address))
+	if err != nil {
+		return nil, &StageError{"handshake", address, err}
+	}
+	stop := context.AfterFunc(ctx, func() { t.Close() })
+	_, err = userauth.Client(ctx, t, userauth.ClientConfig{
+		User: user, Keys: cfg.Keys, Password: cfg.Password, Answer: cfg.Answer, Banner: cfg.Banner, Tracer: cfg.Tracer,
+	})
+	if !stop() && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		t.Close()
+		return nil, &StageError{"login", user + "@" + address, err}
+	}
+	c := &Client{t: t, cfg: cfg, user: user}
+	c.m = mux.New(t, mux.Config{Tracer: cfg.Tracer, Open: c.handlers.open, Global: c.handlers.global})
+	if cfg.AliveInterval > 0 {
+		c.wg.Go(c.keepAlive)
+	}
+	return c, nil
+}
+
+// keepAlive asks the server now and then and ends the connection when it stays
+// silent.
+func (c *Client) keepAlive() {
+	most := c.cfg.AliveCountMax
+	if most == 0 {
+		most = 3
+	}
+	tick := time.NewTicker(c.cfg.AliveInterval)
+	defer tick.Stop()
+	missed := 0
+	for {
+		select {
+		case <-c.m.Done():
+			return
+		case <-tick.C:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.AliveInterval)
+		_, _, err := c.m.Request(ctx, wire.GlobalKeepalive, true, nil)
+		cancel()
+		if err == nil {
+			missed = 0
+			continue
+		}
+		if missed++; missed >= most {
+			c.t.Abort(wire.DisconnectConnectionLost, fmt.Sprintf("no answer for %v", time.Duration(missed)*c.cfg.AliveInterval))
+			return
+		}
+	}
+}
+
+// DialContext connects to an address as the server reaches it. network is
+// "tcp", "tcp4" or "tcp6" with host:port, the host being looked up by the
+// server, or "unix" with a path. ctx bounds the opening only. A refusal is an
+// *OpenError. The connection has deadlines and CloseWrite.
+func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		n, err := net.LookupPort(network, port)
+		if err != nil {
+			return nil, err
+		}
+		return c.OpenDirect(ctx, host, uint16(n), netip.AddrPort{})
+	case "unix":
+		ch, err := c.m.Open(ctx, wire.ChannelDirectStreamlocal, (&wire.DirectStreamlocal{Path: address}).Append(nil), mux.Options{})
+		if err != nil {
+			return nil, err
+		}
+		ch.SetAddrs(c.t.LocalAddr(), &net.UnixAddr{Name: address, Net: "unix"})
+		return ch, nil
+	}
+	return nil, fmt.Errorf("dial %s through %s: unknown network %q", address, c.t.RemoteAddr(), network)
+}
+
+// OpenDirect opens a direct-tcpip channel (RFC 4254, section 7.2). originator is
+// where the connection comes from; the zero value names our own end.
+func (c *Client) OpenDirect(ctx context.Context, host string, port uint16, originator netip.AddrPort) (*Conn, error) {
+	if !originator.IsValid() {
+		originator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
+	}
+	d := wire.DirectTCPIP{Host: host, Port: uint32(port),
+		OriginatorAddr: originator.Addr().Unmap().String(), OriginatorPort: uint32(originator.Port())}
+	ch, err := c.m.Open(ctx, wire.ChannelDirectTCPIP, d.Append(nil), mux.Options{})
+	if err != nil {
+		return nil, err
+	}
+	ch.SetAddrs(net.TCPAddrFromAddrPort(originator), hostAddr(net.JoinHostPort(host, strconv.Itoa(int(port)))))
+	return ch, nil
+}
+
+// Conn is a channel as a net.Conn with CloseWrite, ReadFrom and WriteTo.
+type Conn = mux.Channel
+
+// hostAddr is an address by name.
+type hostAddr string
+
+func (hostAddr) Network() string  { return "tcp" }
+func (a hostAddr) String() string { return string(a) }
+
+// Options say what a channel is prepared to receive besides data.
+type Options = mux.Options
+
+// OpenChannel opens a channel of any type; data is the type's own.
+func (c *Client) OpenChannel(ctx context.Context, typ string, data []byte, o Options) (*Conn, error) {
+	return c.m.Open(ctx, typ, data, o)
+}
+
+// SendRequest sends a global request and, with wantReply, waits for the answer.
+func (c *Client) SendRequest(ctx context.Context, name string, wantReply bool, data []byte) (ok bool, reply []byte, err error) {
+	return c.m.Request(ctx, name, wantReply, data)
+}
+
+// Rekey starts a key exchange. It does not wait for it.
+func (c *Client) Rekey() { c.t.Rekey() }
+
+// User returns the name that we are logged in as.
+func (c *Client) User() string { return c.user }
+
+// RemoteAddr returns the server's address.
+func (c *Client) RemoteAddr() net.Addr { return c.t.RemoteAddr() }
+
+// Versions returns the version lines of both sides.
+func (c *Client) Versions() (local, server string) { return c.t.Versions() }
+
+// Done is closed when the connection has ended.
+func (c *Client) Done() <-chan struct{} { return c.m.Done() }
+
+// Err says why the connection ended; nil while it lives.
+func (c *Client) Err() error { return c.m.Err() }
+
+// Close ends the connection in good order and waits for its goroutines.
+func (c *Client) Close() error {
+	err := c.m.Close()
+	c.wg.Wait()
+	return err
+}

@@ -1,0 +1,115 @@
+package adit
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/transport"
+	"github.com/adit-ssh/adit/internal/userauth"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/knownhosts"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// Key is a key to log in with.
+type Key = userauth.Key
+
+// Prompt is one question of keyboard-interactive authentication.
+type Prompt = wire.Prompt
+
+// Config says how to connect. Its zero value lacks only CheckHostKey, which has
+// no default. It is not modified, and must not be while in use.
+type Config struct {
+	// User is the name to log in as (ssh_config: User). A name in Dial's
+	// target goes before it. It must be in one of the two.
+	User string
+
+	// CheckHostKey decides whether the server's key is trusted. host is the
+	// address as given to Dial, with its port. Required.
+	CheckHostKey func(host, algorithm string, key gossh.PublicKey) error
+	// HostKeyAlgorithms in order of preference (HostKeyAlgorithms). Nil means
+	// all that are supported and safe, certificates and Ed25519 first.
+	HostKeyAlgorithms []string
+
+	// Keys are tried in order (IdentityFile, IdentityAgent). Called once, when
+	// the server wants a public key.
+	Keys func(ctx context.Context) ([]Key, error)
+	// Password asks for a password (PasswordAuthentication); nil: never.
+	Password func(ctx context.Context) (string, error)
+	// Answer answers keyboard-interactive (KbdInteractiveAuthentication); nil:
+	// never.
+	Answer func(ctx context.Context, name, instruction string, prompts []Prompt) ([]string, error)
+	// Banner receives the server's text before login, not sanitised.
+	Banner func(text string)
+
+	// Dial makes the connection to the server. Nil dials TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+	// ConnectTimeout bounds Dial up to the end of the login
+	// (ConnectTimeout bounds only part of that in OpenSSH). 0 means none.
+	ConnectTimeout time.Duration
+	// AliveInterval sends a request to the server after so much time, and ends
+	// the connection when AliveCountMax of them in a row stay unanswered
+	// (ServerAliveInterval, ServerAliveCountMax). 0 means never; 0 as
+	// AliveCountMax means 3.
+	AliveInterval time.Duration
+	AliveCountMax int
+
+	// Kex, Ciphers and MACs in order of preference (KexAlgorithms, Ciphers,
+	// MACs). Nil means the defaults.
+	Kex, Ciphers, MACs []string
+	// RekeyBytes and RekeyInterval (RekeyLimit): 0 means the cipher's default
+	// and never.
+	RekeyBytes    uint64
+	RekeyInterval time.Duration
+
+	// Tracer receives events. May be nil.
+	Tracer trace.Tracer
+}
+
+func (c *Config) transport(host string) *transport.Config {
+	return &transport.Config{
+		Kex: c.Kex, Ciphers: c.Ciphers, MACs: c.MACs, HostKeyAlgorithms: c.HostKeyAlgorithms,
+		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer,
+		Extensions: []wire.Extension{{Name: wire.ExtPing, Value: []byte("0")}},
+		CheckHostKey: func(algorithm string, key gossh.PublicKey) error {
+			return c.CheckHostKey(host, algorithm, key)
+		},
+	}
+}
+
+// KnownHosts returns a CheckHostKey that accepts what the known_hosts files say,
+// and nothing else. Files that do not exist are empty.
+func KnownHosts(files ...string) (func(host, algorithm string, key gossh.PublicKey) error, error) {
+	db, err := knownhosts.Load(files...)
+	if err != nil {
+		return nil, err
+	}
+	return func(host, _ string, key gossh.PublicKey) error {
+		return db.Check(knownhosts.SplitAddr(host), key, time.Now())
+	}, nil
+}
+
+// FixedHostKey returns a CheckHostKey that accepts one key.
+func FixedHostKey(want gossh.PublicKey) func(host, algorithm string, key gossh.PublicKey) error {
+	return func(host, _ string, key gossh.PublicKey) error {
+		if string(key.Marshal()) != string(want.Marshal()) {
+			return fmt.Errorf("%s shows %s, want %s", host, gossh.FingerprintSHA256(key), gossh.FingerprintSHA256(want))
+		}
+		return nil
+	}
+}
+
+// Keys returns a Config.Keys of fixed signers.
+func Keys(signers ...gossh.Signer) func(context.Context) ([]Key, error) {
+	return func(context.Context) ([]Key, error) {
+		var keys []Key
+		for _, s := range signers {
+			keys = append(keys, Key{Signer: s, Comment: "key"})
+		}
+		return keys, nil
+	}
+}

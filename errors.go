@@ -1,0 +1,40 @@
+package adit
+
+import (
+	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/transport"
+	"github.com/adit-ssh/adit/internal/userauth"
+)
+
+// Errors that callers tell apart with errors.As.
+type (
+	// OpenError is a channel that the server refused to open.
+	OpenError = mux.OpenError
+	// AuthError says that the server did not let us in.
+	AuthError = userauth.AuthError
+	// HostKeyError says that the server's key is not trusted; it wraps the
+	// reason, such as a *knownhosts.UnknownError.
+	HostKeyError = transport.HostKeyError
+	// DisconnectError is a DISCONNECT, ours or the server's.
+	DisconnectError = transport.DisconnectError
+	// NegotiationError says that there is no algorithm in common.
+	NegotiationError = transport.NegotiationError
+	// VersionError says that the other end does not speak SSH.
+	VersionError = transport.VersionError
+	// ProtocolError is a rule of the protocol that the server broke.
+	ProtocolError = transport.ProtocolError
+)
+
+// ErrClosed is returned by operations on a closed Client. It wraps
+// net.ErrClosed.
+var ErrClosed = transport.ErrClosed
+
+// StageError says in which stage of connecting an error occurred.
+type StageError struct {
+	Stage  string // "dial", "handshake", "login"
+	Target string
+	Err    error
+}
+
+func (e *StageError) Error() string { return e.Stage + " " + e.Target + ": " + e.Err.Error() }
+func (e *StageError) Unwrap() error { return e.Err }
