@@ -42,7 +42,7 @@ func (s sshConn) OpenChannel(name string, data []byte) (gossh.Channel, <-chan *g
 			r.Reply(false)
 			select {
 			case reqs <- &gossh.Request{Type: r.Type, Payload: r.Data}:
-			case <-ch.Ended():
+			case <-ch.Closed():
 				// What the owner did not take by now is exit-status at the most
 				// important; there is room for it.
 				select {

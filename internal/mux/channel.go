@@ -445,8 +445,8 @@ func (c *Channel) CloseRead() error {
 	return nil
 }
 
-// Ended is closed when both sides have sent CLOSE or the connection has ended.
-func (c *Channel) Ended() <-chan struct{} { return c.ended }
+// Closed is closed when both sides have sent CLOSE or the connection has ended.
+func (c *Channel) Closed() <-chan struct{} { return c.ended }
 
 // Context returns the connection's lifetime.
 func (c *Channel) Context() context.Context { return c.m.lifetime }

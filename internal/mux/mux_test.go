@@ -132,8 +132,8 @@ func TestHalfClose(t *testing.T) {
 	wg.Wait()
 	a.Close()
 	b.Close()
-	<-a.Ended()
-	<-b.Ended()
+	<-a.Closed()
+	<-b.Closed()
 }
 
 // TestForward moves data socket to channel to channel to socket, both ways at
@@ -231,7 +231,7 @@ func TestChurn(t *testing.T) {
 					t.Errorf("got %q, %v", got, err)
 				}
 				c.Close()
-				<-c.Ended()
+				<-c.Closed()
 			}
 		})
 	}
@@ -280,7 +280,7 @@ func TestOpenCancelled(t *testing.T) {
 		t.Errorf("peer reads %v, want EOF from our CLOSE", err)
 	}
 	c.Close()
-	<-c.Ended()
+	<-c.Closed()
 }
 
 func TestRequests(t *testing.T) {

@@ -35,6 +35,9 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("channel refused: %s: %.512q", reason, e.Description)
 }
 
+// OpenFailure returns reason and description, for those who translate refusals.
+func (e *OpenError) OpenFailure() (reason uint32, description string) { return e.Reason, e.Description }
+
 // Options say what a channel is prepared to receive besides data.
 type Options struct {
 	Requests bool // channel requests, through Channel.Requests

@@ -1,0 +1,68 @@
+package adit
+
+import (
+	"context"
+	"net"
+	"net/netip"
+
+	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/internal/relay"
+)
+
+// Forward is a listener on our side whose connections end at a target that the
+// server reaches, as OpenSSH's -L and -D.
+type Forward struct {
+	// Listen is host:port or :port to listen on. Host "" is loopback, "*" all
+	// interfaces; port 0 lets the system choose.
+	Listen string
+	// Target is host:port as the server reaches it. Empty makes Listen a proxy
+	// for SOCKS4, 4a, 5 and HTTP CONNECT.
+	Target string
+}
+
+// Forwarding is a running Forward. It ends with Close, or when nobody can be
+// served any more because the Client has ended.
+type Forwarding struct{ f *forward.Forwarder }
+
+// Forward starts listening. Nothing is sent to the server until somebody
+// connects.
+func (c *Client) Forward(ctx context.Context, fw Forward) (*Forwarding, error) {
+	host, port, err := net.SplitHostPort(fw.Listen)
+	if err != nil {
+		return nil, err
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return nil, err
+	}
+	spec := forward.Spec{Bind: host, Port: uint16(n), Dynamic: fw.Target == ""}
+	if !spec.Dynamic {
+		if spec.Host, spec.HostPort, err = forward.ParseTarget(fw.Target); err != nil {
+			return nil, err
+		}
+	}
+	return c.ForwardSpec(ctx, spec, false)
+}
+
+// ForwardSpec is Forward for a parsed command line. gateway is GatewayPorts.
+func (c *Client) ForwardSpec(ctx context.Context, spec forward.Spec, gateway bool) (*Forwarding, error) {
+	f, err := forward.Listen(ctx, spec, c.opener, gateway, c.cfg.Tracer)
+	if err != nil {
+		return nil, err
+	}
+	return &Forwarding{f}, nil
+}
+
+func (c *Client) opener(ctx context.Context, host string, port uint16, originator netip.AddrPort) (relay.Conn, error) {
+	ch, err := c.OpenDirect(ctx, host, port, originator)
+	if err != nil {
+		return nil, err
+	}
+	return ch, nil
+}
+
+// Addr returns the address that it listens on.
+func (f *Forwarding) Addr() net.Addr { return f.f.Addr() }
+
+// Close stops listening, ends its connections and waits for them.
+func (f *Forwarding) Close() error { return f.f.Close() }
