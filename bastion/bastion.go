@@ -178,11 +178,11 @@ func (s *Server) started() {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	s.cancel()
 	for l := range s.listeners {
 		l.Close()
 	}
 	s.mu.Unlock()
-	s.cancel()
 	ended := make(chan struct{})
 	go func() { // ends when the last connection has
 		s.wg.Wait()

@@ -100,8 +100,8 @@ func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Con
 		if cause := c.Err(); cause != nil {
 			err = cause // what ended the connection says more than what the read got
 		}
-		if reason, ok := reasonOf(err); ok {
-			err = c.abort(reason, err.Error(), err)
+		if reason, text, ok := lastWord(err); ok {
+			err = c.abort(reason, text, err)
 		}
 		c.end(err)
 		return nil, err
@@ -197,8 +197,8 @@ func (c *Conn) readRaw(keep bool) ([]byte, error) {
 
 // readFailed turns a read error into the connection's end.
 func (c *Conn) readFailed(err error) error {
-	if reason, ok := reasonOf(err); ok {
-		return c.abort(reason, err.Error(), err)
+	if reason, text, ok := lastWord(err); ok {
+		return c.abort(reason, text, err)
 	}
 	c.fail(err)
 	return c.Err()

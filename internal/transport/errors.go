@@ -113,17 +113,18 @@ func protocolError(format string, args ...any) *ProtocolError {
 	return &ProtocolError{wire.DisconnectProtocolError, fmt.Errorf(format, args...)}
 }
 
-// reasonOf returns the DISCONNECT reason that fits err, and whether a DISCONNECT
-// makes sense at all.
-func reasonOf(err error) (uint32, bool) {
+// lastWord returns what a DISCONNECT because of err says, and whether one makes
+// sense at all.
+func lastWord(err error) (reason uint32, text string, ok bool) {
 	if pe, ok := errors.AsType[*ProtocolError](err); ok {
-		return pe.Reason, true
+		return pe.Reason, err.Error(), true
 	}
 	if _, ok := errors.AsType[*HostKeyError](err); ok {
-		return wire.DisconnectHostKeyNotVerifiable, true
+		// Which keys we know is none of the server's business.
+		return wire.DisconnectHostKeyNotVerifiable, "host key is not trusted", true
 	}
 	if _, ok := errors.AsType[*NegotiationError](err); ok {
-		return wire.DisconnectKeyExchangeFailed, true
+		return wire.DisconnectKeyExchangeFailed, err.Error(), true
 	}
-	return 0, false
+	return 0, "", false
 }
