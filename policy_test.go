@@ -1,0 +1,530 @@
+package adit_test
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The rules of the house that a machine can check. Each failure says which rule
+// broke and where; the reasons stand with the rules. CONVENTIONS.md has the
+// rules that need a reader.
+
+const module = "github.com/adit-ssh/adit"
+
+// importRule says what one package, and those below it that have no rule of
+// their own, may import besides the standard library. Tests are freer: they may
+// import anything that does not make a cycle.
+type importRule struct {
+	pkg    string   // below the module path, "." is the root
+	ours   []string // our packages
+	others []string // path prefixes outside the standard library
+	why    string
+}
+
+const (
+	xCrypto = "golang.org/x/crypto"
+	xSys    = "golang.org/x/sys"
+	xTerm   = "golang.org/x/term"
+	xAny    = "golang.org/x"
+)
+
+var importRules = []importRule{
+	// Below the engine.
+	{"internal/wire", nil, nil,
+		"bytes to messages and back: no I/O, no keys, nothing to configure, so that it can be fuzzed alone"},
+	{"internal/packet", []string{"internal/wire"}, nil,
+		"transport and mux share these buffers, so it must lie below both"},
+	{"trace", []string{"internal/wire"}, nil,
+		"every layer emits events, so trace may know none of them"},
+	{"internal/algo", []string{"internal/wire"}, []string{xCrypto, xSys},
+		"pure functions on keys and bytes: no connection, no events"},
+
+	// The engine: three layers that know each other only through interfaces.
+	{"internal/transport", []string{"internal/algo", "internal/packet", "internal/wire", "trace"}, []string{xCrypto, xSys},
+		"RFC 4253 ends where payloads begin: it does not know what it carries"},
+	{"internal/userauth", []string{"internal/algo", "internal/wire", "trace"}, []string{xCrypto},
+		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
+	{"internal/mux", []string{"internal/packet", "internal/wire", "trace"}, []string{xCrypto, xSys},
+		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
+
+	// Beside the engine: these see net.Conn and small interfaces.
+	{"socks", nil, nil, "a codec that knows nothing of SSH; others may want it alone"},
+	{"sshconfig", nil, []string{xSys}, "a file format; knows nothing of connections"},
+	{"knownhosts", nil, []string{xCrypto}, "a file format; knows nothing of connections"},
+	{"internal/relay", []string{"internal/wire"}, []string{xSys},
+		"copies between two connections and translates their errors, whatever they are"},
+	{"internal/forward", []string{"internal/relay", "internal/wire", "socks", "trace"}, []string{xSys},
+		"knows channels as net.Conn with CloseWrite and a way to open them, not the client"},
+	{"dial", []string{"socks", "trace"}, []string{xSys},
+		"gives a net.Conn; a jump host is an interface that Client satisfies"},
+	{"dial/ssm", []string{"dial", "trace"}, []string{"github.com/aws/", "github.com/coder/websocket", "github.com/xtaci/smux"},
+		"the one place with AWS's libraries, so that library users do not inherit them"},
+	{"agent", []string{"internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
+		"speaks the agent protocol over any stream; needs no SSH connection"},
+
+	// On top of the engine.
+	{".", []string{"dial", "internal/algo", "internal/forward", "internal/mux", "internal/relay", "internal/transport",
+		"internal/userauth", "internal/wire", "socks", "trace"}, []string{xCrypto, xSys},
+		"the front door puts the layers together; files and flags are setup's matter"},
+	{"bastion", []string{"internal/algo", "internal/forward", "internal/mux", "internal/relay", "internal/transport",
+		"internal/userauth", "internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/prometheus/"},
+		"the server half; it never needs the client"},
+	{"internal/setup", []string{".", "agent", "dial", "dial/ssm", "internal/forward", "knownhosts", "sshconfig", "trace"}, []string{xCrypto, xSys, xTerm},
+		"turns files and flags into adit.Config, so that the library reads no files by itself"},
+	{"internal/doctor", []string{".", "agent", "dial", "dial/ssm", "internal/setup", "knownhosts", "sshconfig", "trace"}, []string{xAny},
+		"checks what a user has, through the same doors the user takes"},
+	{"tunnel", []string{".", "internal/forward", "internal/setup", "trace"}, []string{xSys, "github.com/BurntSushi/toml"},
+		"keeps forwards up; how they work is not its matter"},
+	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/doctor", "internal/forward", "internal/setup",
+		"knownhosts", "sshconfig", "trace", "tunnel"}, []string{xAny, "github.com/spf13/"},
+		"verbs, prompts and messages; the engine's layers stay out of its sight"},
+	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "trace"}, []string{xCrypto, xSys},
+		"measures what users get, so it goes through the front door"},
+
+	// For tests only (testImports).
+	{"internal/testnet", nil, nil, "connections that misbehave on purpose; knows no SSH"},
+	{"internal/testpeer", []string{"internal/testnet"}, []string{xCrypto, xSys},
+		"other people's SSH: if it used ours, it would agree with our mistakes"},
+}
+
+// testImports are the packages that only tests and the benchmarks import.
+var testImports = []string{"internal/testnet", "internal/testpeer"}
+
+func TestPolicyImports(t *testing.T) {
+	for _, pkg := range packages(t) {
+		rule := ruleFor(pkg.path)
+		if rule == nil {
+			t.Errorf("package %s has no rule in importRules: add a line that says what it may import, and why", pkg.path)
+			continue
+		}
+		for _, f := range pkg.files {
+			if f.test {
+				continue
+			}
+			for _, spec := range f.ast.Imports {
+				imported, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !rule.allows(pkg.path, imported) {
+					t.Errorf("%s: %s may not import %s: %s", f.at(spec), pkg.path, imported, rule.why)
+				}
+			}
+		}
+	}
+}
+
+// ruleFor returns the rule of the package or of the nearest one above it.
+func ruleFor(pkg string) *importRule {
+	for dir := pkg; ; dir = path.Dir(dir) {
+		for i := range importRules {
+			if importRules[i].pkg == dir {
+				return &importRules[i]
+			}
+		}
+		// The root's rule is for the root alone: a new package takes thought.
+		if !strings.Contains(dir, "/") {
+			return nil
+		}
+	}
+}
+
+func (r *importRule) allows(from, imported string) bool {
+	if imported == module || strings.HasPrefix(imported, module+"/") {
+		rel := strings.TrimPrefix(strings.TrimPrefix(imported, module), "/")
+		if rel == "" {
+			rel = "."
+		}
+		return slices.Contains(r.ours, rel) || (r.pkg != "." && (rel == r.pkg || strings.HasPrefix(rel, r.pkg+"/")))
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if !strings.Contains(first, ".") {
+		return imported != "C" // the standard library; cgo is never used
+	}
+	return slices.ContainsFunc(r.others, func(prefix string) bool {
+		return imported == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(imported, strings.TrimSuffix(prefix, "/")+"/")
+	})
+}
+
+func TestPolicyImportRulesAreSound(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range importRules {
+		if seen[r.pkg] {
+			t.Errorf("two rules for %s", r.pkg)
+		}
+		seen[r.pkg] = true
+		if r.why == "" {
+			t.Errorf("the rule for %s gives no reason", r.pkg)
+		}
+		if !slices.Contains(testImports, r.pkg) && r.pkg != "bench" {
+			for _, pkg := range testImports {
+				if slices.Contains(r.ours, pkg) {
+					t.Errorf("%s may not import %s, which is for tests", r.pkg, pkg)
+				}
+			}
+		}
+	}
+	for _, r := range importRules {
+		for _, pkg := range r.ours {
+			if !seen[pkg] {
+				t.Errorf("the rule for %s allows %s, which has no rule", r.pkg, pkg)
+			}
+		}
+	}
+	wire := ruleFor("internal/wire")
+	if wire.allows("internal/wire", module+"/internal/mux") || wire.allows("internal/wire", "golang.org/x/crypto/ssh") || wire.allows("internal/wire", "C") {
+		t.Error("the rule for internal/wire lets everything through")
+	}
+	if ruleFor("unheard") != nil {
+		t.Error("a package without a rule got one")
+	}
+}
+
+// The alias keeps "ssh" free for ours and tells a reader at a glance whose type
+// it is.
+func TestPolicyImportAlias(t *testing.T) {
+	eachFile(t, func(f *file) {
+		for _, spec := range f.ast.Imports {
+			if spec.Path.Value == `"golang.org/x/crypto/ssh"` && (spec.Name == nil || spec.Name.Name != "gossh") {
+				t.Errorf("%s: golang.org/x/crypto/ssh is imported as gossh", f.at(spec))
+			}
+		}
+	})
+}
+
+func TestPolicyPackageDoc(t *testing.T) {
+	for _, pkg := range packages(t) {
+		var docs []string
+		code := false
+		for _, f := range pkg.files {
+			if f.test {
+				continue
+			}
+			code = true
+			if f.ast.Doc != nil {
+				docs = append(docs, f.name)
+				want := "Package " + f.ast.Name.Name + " "
+				if f.ast.Name.Name == "main" {
+					want = "Command "
+				}
+				if !strings.HasPrefix(f.ast.Doc.Text(), want) {
+					t.Errorf("%s: the package comment begins with %q", f.name, want)
+				}
+			}
+		}
+		if code && len(docs) != 1 {
+			t.Errorf("package %s has %d package comments %v, want exactly one", pkg.path, len(docs), docs)
+		}
+	}
+}
+
+func TestPolicyPackageNames(t *testing.T) {
+	banned := []string{"util", "utils", "common", "helper", "helpers", "base", "misc"}
+	for _, pkg := range packages(t) {
+		for _, name := range strings.Split(pkg.path, "/") {
+			if slices.Contains(banned, name) {
+				t.Errorf("package %s: %q says nothing about what is in it", pkg.path, name)
+			}
+		}
+	}
+}
+
+func TestPolicyGofmt(t *testing.T) {
+	eachFile(t, func(f *file) {
+		want, err := format.Source(f.src)
+		if err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		} else if !bytes.Equal(f.src, want) {
+			t.Errorf("%s is not gofmt'ed", f.name)
+		}
+	})
+}
+
+// methodsOfInterfaces need no comment: the interface says what they do.
+var methodsOfInterfaces = []string{
+	"Error", "Unwrap", "Is", "Timeout", "Temporary", "String", // error, fmt
+	"Num", "Append", "Name", // wire.Msg, trace.Event
+	"Network", "LocalAddr", "RemoteAddr", "SetDeadline", "SetReadDeadline", "SetWriteDeadline", // net
+	"Read", "Write", "Close", "ReadFrom", "WriteTo", "CloseWrite", // io
+	"Len", "Less", "Swap", "Unlock", "Lock", // sort, sync
+	"Public", "Sign", "PublicKey", "Type", "Marshal", "Verify", // crypto, gossh
+}
+
+func TestPolicyDocComments(t *testing.T) {
+	eachFile(t, func(f *file) {
+		if f.test || f.ast.Name.Name == "main" {
+			return
+		}
+		for _, decl := range f.ast.Decls {
+			switch d := decl.(type) {
+			case *ast.FuncDecl:
+				if !d.Name.IsExported() {
+					continue
+				}
+				if d.Recv != nil && (!ast.IsExported(receiver(d)) || (d.Doc == nil && slices.Contains(methodsOfInterfaces, d.Name.Name))) {
+					continue
+				}
+				f.wantDoc(t, d, d.Name.Name, d.Doc)
+			case *ast.GenDecl:
+				for _, spec := range d.Specs {
+					f.wantSpecDoc(t, d, spec)
+				}
+			}
+		}
+	})
+}
+
+// wantSpecDoc checks one type, constant or variable. In a group, the group's
+// comment or one on the same line will do.
+func (f *file) wantSpecDoc(t *testing.T, d *ast.GenDecl, spec ast.Spec) {
+	grouped := d.Lparen.IsValid()
+	switch s := spec.(type) {
+	case *ast.TypeSpec:
+		if !s.Name.IsExported() {
+			return
+		}
+		doc := s.Doc
+		if doc == nil {
+			if grouped && d.Doc != nil {
+				return
+			}
+			doc = d.Doc
+		}
+		f.wantDoc(t, s, s.Name.Name, doc)
+	case *ast.ValueSpec:
+		if !slices.ContainsFunc(s.Names, (*ast.Ident).IsExported) {
+			return
+		}
+		if grouped {
+			if s.Doc == nil && s.Comment == nil && d.Doc == nil {
+				t.Errorf("%s: %s is exported and has no comment", f.at(s), s.Names[0].Name)
+			}
+			return
+		}
+		f.wantDoc(t, s, s.Names[0].Name, d.Doc)
+	}
+}
+
+func (f *file) wantDoc(t *testing.T, n ast.Node, name string, doc *ast.CommentGroup) {
+	text := ""
+	if doc != nil {
+		text = doc.Text()
+	}
+	for _, article := range []string{"A ", "An ", "The "} {
+		text = strings.TrimPrefix(text, article)
+	}
+	rest, ok := strings.CutPrefix(text, name)
+	if !ok || (rest != "" && !strings.ContainsAny(rest[:1], " \n,.:'(")) {
+		t.Errorf("%s: %s is exported: its comment begins with its name", f.at(n), name)
+	}
+}
+
+func receiver(d *ast.FuncDecl) string {
+	typ := d.Recv.List[0].Type
+	for {
+		switch x := typ.(type) {
+		case *ast.StarExpr:
+			typ = x.X
+		case *ast.IndexExpr:
+			typ = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// A test that sleeps is slow on a fast machine and fails on a slow one. There
+// are synctest, events and pipes.
+func TestPolicyNoSleepInTests(t *testing.T) {
+	eachFile(t, func(f *file) {
+		if !f.test && !slices.Contains(testImports, path.Dir(f.name)) {
+			return
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+					t.Errorf("%s: a test sleeps", f.at(sel))
+				}
+			}
+			return true
+		})
+	})
+}
+
+// A peer cannot make us panic, so a panic can only be our own mistake, and says
+// so.
+func TestPolicyPanics(t *testing.T) {
+	eachFile(t, func(f *file) {
+		if f.test {
+			return
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if name, ok := call.Fun.(*ast.Ident); ok && name.Name == "panic" && !beginsBug(call.Args[0]) {
+				t.Errorf("%s: panic's text begins with \"BUG:\", because only our own broken invariants may panic", f.at(call))
+			}
+			return true
+		})
+	})
+}
+
+// beginsBug reports whether a string expression begins with the word: a
+// literal, a concatenation, or a call (fmt.Sprintf, errors.New) that begins so.
+func beginsBug(e ast.Expr) bool {
+	switch x := e.(type) {
+	case *ast.BasicLit:
+		s, err := strconv.Unquote(x.Value)
+		return err == nil && strings.HasPrefix(s, "BUG:")
+	case *ast.BinaryExpr:
+		return beginsBug(x.X)
+	case *ast.CallExpr:
+		return len(x.Args) > 0 && beginsBug(x.Args[0])
+	}
+	return false
+}
+
+// RFC words, spelled as Go: ChannelOpen, not the C name.
+func TestPolicyNames(t *testing.T) {
+	eachFile(t, func(f *file) {
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok && (strings.Contains(id.Name, "SSH_MSG") || strings.Contains(id.Name, "SSHMsg")) {
+				t.Errorf("%s: %s: messages have the RFC's name spelled as Go (ChannelOpen)", f.at(id), id.Name)
+			}
+			return true
+		})
+	})
+}
+
+// The project speaks of itself only: no path of a machine it was made on, and
+// no note to finish something later. The brackets keep the patterns from
+// finding themselves.
+var bannedText = []struct {
+	re  *regexp.Regexp
+	why string
+}{
+	{regexp.MustCompile(`(^|[^A-Za-z0-9_.)~-])/(wor[k]|far[m]|workspac[e]|build[s])/`), "a path of somebody's machine"},
+	{regexp.MustCompile(`[.]librar[y]/`), "a path of somebody's machine"},
+	{regexp.MustCompile(`\b(TOD[O]|FIXM[E]|XX[X])\b`), "do it, or write an issue"},
+}
+
+func TestPolicyText(t *testing.T) {
+	eachPath(t, func(name string) {
+		if !slices.Contains([]string{".go", ".md", ".sh", ".py", ".c", ".erl", ".txtar", ".mod", "", ".toml", ".yml"}, path.Ext(name)) {
+			return
+		}
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range bytes.Split(src, []byte("\n")) {
+			for _, b := range bannedText {
+				if m := b.re.Find(line); m != nil {
+					t.Errorf("%s:%d: %q: %s", name, i+1, m, b.why)
+				}
+			}
+		}
+	})
+}
+
+// file is one parsed Go file; name is relative to the top, with slashes.
+type file struct {
+	name string
+	test bool
+	src  []byte
+	ast  *ast.File
+	fset *token.FileSet
+}
+
+func (f *file) at(n ast.Node) string {
+	return fmt.Sprintf("%s:%d", f.name, f.fset.Position(n.Pos()).Line)
+}
+
+type goPackage struct {
+	path  string // below the module path
+	files []*file
+}
+
+// packages parses every Go file in the module, for all systems, grouped by
+// directory.
+func packages(t *testing.T) []*goPackage {
+	t.Helper()
+	fset := token.NewFileSet()
+	var pkgs []*goPackage
+	byDir := map[string]*goPackage{}
+	eachPath(t, func(name string) {
+		if path.Ext(name) != ".go" {
+			return
+		}
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := parser.ParseFile(fset, name, src, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := path.Dir(name)
+		pkg := byDir[dir]
+		if pkg == nil {
+			pkg = &goPackage{path: dir}
+			byDir[dir], pkgs = pkg, append(pkgs, pkg)
+		}
+		pkg.files = append(pkg.files, &file{name: name, test: strings.HasSuffix(name, "_test.go"), src: src, ast: parsed, fset: fset})
+	})
+	if len(pkgs) < 3 {
+		t.Fatalf("found %d packages: the test does not see the module", len(pkgs))
+	}
+	return pkgs
+}
+
+func eachFile(t *testing.T, do func(*file)) {
+	t.Helper()
+	for _, pkg := range packages(t) {
+		for _, f := range pkg.files {
+			do(f)
+		}
+	}
+}
+
+// eachPath calls do with each of the module's files, relative to the top.
+// Test data, build output and hidden directories but .ci are left out.
+func eachPath(t *testing.T, do func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			base := d.Name()
+			if base == "testdata" || base == "bin" || (strings.HasPrefix(base, ".") && base != "." && base != ".ci") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasPrefix(d.Name(), ".") {
+			do(filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
