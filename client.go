@@ -27,8 +27,7 @@ type Client struct {
 	cfg  *Config
 	user string
 
-	handlers handlers
-	wg       sync.WaitGroup
+	wg sync.WaitGroup
 }
 
 // Dial connects to an SSH server and logs in. target is [user@]host[:port]; the
@@ -99,11 +98,16 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 		return nil, &StageError{"login", user + "@" + address, err}
 	}
 	c := &Client{t: t, cfg: cfg, user: user}
-	c.m = mux.New(t, mux.Config{Tracer: cfg.Tracer, Open: c.handlers.open, Global: c.handlers.global})
+	c.m = mux.New(t, mux.Config{Tracer: cfg.Tracer, Open: refuse})
 	if cfg.AliveInterval > 0 {
 		c.wg.Go(c.keepAlive)
 	}
 	return c, nil
+}
+
+// refuse answers the server's opens: we asked for none.
+func refuse(p *mux.Pending) {
+	p.Reject(wire.OpenAdministrativelyProhibited, "nobody asked for such channels")
 }
 
 // keepAlive asks the server now and then and ends the connection when it stays

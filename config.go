@@ -11,7 +11,6 @@ import (
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
 	"github.com/adit-ssh/adit/internal/wire"
-	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -79,18 +78,6 @@ func (c *Config) transport(host string) *transport.Config {
 			return c.CheckHostKey(host, algorithm, key)
 		},
 	}
-}
-
-// KnownHosts returns a CheckHostKey that accepts what the known_hosts files say,
-// and nothing else. Files that do not exist are empty.
-func KnownHosts(files ...string) (func(host, algorithm string, key gossh.PublicKey) error, error) {
-	db, err := knownhosts.Load(files...)
-	if err != nil {
-		return nil, err
-	}
-	return func(host, _ string, key gossh.PublicKey) error {
-		return db.Check(knownhosts.SplitAddr(host), key, time.Now())
-	}, nil
 }
 
 // FixedHostKey returns a CheckHostKey that accepts one key.

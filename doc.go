@@ -7,6 +7,6 @@
 // given a dialer. SSH gives a golang.org/x/crypto/ssh Client on the same
 // connection, for sessions and sftp.
 //
-// Config has no default for trust: Dial needs a CheckHostKey, such as
-// KnownHosts.
+// Config has no default for trust: Dial needs a CheckHostKey, such as the
+// CheckHostKey method of a knownhosts.DB, or FixedHostKey.
 package adit

@@ -124,6 +124,12 @@ func (db *DB) Check(h Host, key gossh.PublicKey, now time.Time) error {
 	return &UnknownError{h, key, db.Files}
 }
 
+// CheckHostKey is Check for an address with its port, at this time. It has the
+// form that adit.Config.CheckHostKey wants.
+func (db *DB) CheckHostKey(address, _ string, key gossh.PublicKey) error {
+	return db.Check(SplitAddr(address), key, time.Now())
+}
+
 func checkCert(h Host, cert *gossh.Certificate, now time.Time) error {
 	fail := func(format string, args ...any) error {
 		return &CertificateError{h, fmt.Sprintf(format, args...)}

@@ -19,6 +19,7 @@ const (
 	// of the keys that sign certificates. OpenSSH's RequiredRSASize is 1024 by
 	// default; 2048 is what RFC 8332, section 5.1 recommends.
 	MinRSABits = 2048
+	// MaxRSABits is the largest RSA key accepted, in bits.
 	MaxRSABits = 16384
 )
 

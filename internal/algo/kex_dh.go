@@ -15,6 +15,7 @@ const (
 	// in a group exchange. RFC 8270 demands the lower one; the upper one bounds
 	// our work.
 	MinGroupBits = 2048
+	// MaxGroupBits is the largest modulus accepted, in bits.
 	MaxGroupBits = 8192
 
 	// exponentBytes is the size of a private exponent: twice the 256 bits that

@@ -1,0 +1,91 @@
+package trace
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// NewText returns a Tracer that writes one line an event to w: seconds since
+// its making, then what happened. It writes under a lock, so w should not block
+// for long. Errors of w are dropped.
+func NewText(w io.Writer, level Level) Tracer {
+	return &text{w: w, level: level, began: time.Now()}
+}
+
+type text struct {
+	w     io.Writer
+	level Level
+	began time.Time
+	mu    sync.Mutex
+}
+
+// Level implements Tracer.
+func (t *text) Level() Level { return t.level }
+
+// Trace implements Tracer.
+func (t *text) Trace(at time.Time, e Event) {
+	line := fmt.Sprintf("%9.6f %s\n", at.Sub(t.began).Seconds(), Line(e))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	io.WriteString(t.w, line)
+}
+
+// Line returns an event as one line of text.
+func Line(e Event) string {
+	switch e := e.(type) {
+	case Packet:
+		arrow := "<-"
+		if e.Out {
+			arrow = "->"
+		}
+		if e.Msg == nil {
+			return fmt.Sprintf("%s %3d %s (%v)", arrow, e.Num, wire.Name(e.Phase, e.Num), e.Err)
+		}
+		return fmt.Sprintf("%s %3d %s %s", arrow, e.Num, wire.MsgName(e.Msg), Describe(e.Msg))
+	case Version:
+		return fmt.Sprintf("version local=%s peer=%s", quote(e.Local), quote(e.Peer))
+	case KexDone:
+		s := fmt.Sprintf("kex %s host key %s %s cipher out=%s in=%s", e.Kex, e.HostKey, e.HostKeyFingerprint, e.CipherOut, e.CipherIn)
+		if e.MACOut != "" || e.MACIn != "" {
+			s += fmt.Sprintf(" mac out=%s in=%s", e.MACOut, e.MACIn)
+		}
+		return fmt.Sprintf("%s strict=%v in %v", s, e.Strict, e.Took.Round(time.Microsecond))
+	case AuthAttempt:
+		s := fmt.Sprintf("login %s method=%s", quote(e.User), quote(e.Method))
+		if e.Key != "" {
+			s += " key=" + quote(e.Key)
+		}
+		return s + " " + e.Result
+	case ChannelOpened:
+		return fmt.Sprintf("channel %d (peer %d) %s open, window in=%d out=%d", e.Local, e.Peer, quote(e.Type), e.WindowIn, e.WindowOut)
+	case ChannelRefused:
+		return fmt.Sprintf("channel %s refused: reason %d %s", quote(e.Type), e.Reason, quote(e.Description))
+	case ChannelClosed:
+		return fmt.Sprintf("channel %d closed, %d bytes in, %d out", e.Local, e.BytesIn, e.BytesOut)
+	case Forward:
+		return forwardLine(e)
+	}
+	return e.Name()
+}
+
+func forwardLine(e Forward) string {
+	switch e.What {
+	case "listen":
+		return fmt.Sprintf("forward %s: listening on %s", e.Spec, e.Local)
+	case "done":
+		s := fmt.Sprintf("forward %s: %s to %s ended, %d bytes out, %d in", e.Spec, e.Originator, quote(e.Target), e.Out, e.In)
+		if e.Err != "" {
+			s += ": " + quote(e.Err)
+		}
+		return s
+	}
+	s := fmt.Sprintf("forward %s: %s from %s to %s", e.Spec, e.What, e.Originator, quote(e.Target))
+	if e.Err != "" {
+		s += ": " + quote(e.Err)
+	}
+	return s
+}
