@@ -17,7 +17,7 @@ const (
 	chachaTag = poly1305.TagSize
 
 	// chachaFast is the size from which the fast way of crypt pays.
-	chachaFast = 256
+	chachaFast = 128
 )
 
 // chacha is chacha20-poly1305@openssh.com (PROTOCOL.chacha20poly1305). Two keys

@@ -139,7 +139,8 @@ func SignHost(rand io.Reader, signer gossh.Signer, alg string, data []byte) ([]b
 // the key's type fits the negotiated algorithm alg, its size is within
 // MinRSABits and MaxRSABits, and sigBlob is a signature over data in exactly
 // the format that alg demands. A signature that is well-formed and wrong is
-// ErrSignature.
+// ErrSignature. So is that of a security key that nobody touched: x/crypto
+// demands the touch, which OpenSSH does of users' keys but not of hosts'.
 //
 // It returns the parsed key, a *gossh.Certificate for certificate algorithms.
 // Whether that key is the host's, and whether the certificate is valid for it
@@ -168,8 +169,8 @@ func VerifyHost(alg string, keyBlob, sigBlob, data []byte) (gossh.PublicKey, err
 	if len(sig.Rest) > 0 && !strings.HasPrefix(a.signature, "sk-") {
 		return nil, errors.New("bytes behind the signature")
 	}
-	if key.Verify(data, sig) != nil {
-		return nil, ErrSignature
+	if err := key.Verify(data, sig); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	return key, nil
 }
