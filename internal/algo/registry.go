@@ -237,10 +237,12 @@ func SignatureAlgorithms() []string {
 //   - no ecdh-sha2-nistp*: curves of unexplained origin;
 //   - no group14: 2048 bits are 112 bits of strength;
 //   - no group exchange: the client decides how small the group is, and what
-//     it costs us; clients that lack the methods here are from before 2016.
+//     it costs us; clients that lack every method here are many years old.
 //
-// What releases of ssh-audit after 2025 say against every method that is not
-// post-quantum stays: clients without ML-KEM are still many.
+// Two remarks of ssh-audit stay. Debian's release 2.5 calls ML-KEM and the
+// marker of strict key exchange "unknown algorithm", being older than both; new
+// releases warn of every method that is not post-quantum, but clients without
+// ML-KEM are still many.
 func ServerKex() []string {
 	return []string{
 		"mlkem768x25519-sha256",
