@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+const sshHelp = `Connects to an SSH server with OpenSSH's command line.
+
+  adit ssh [-46gNnqTv] [-c ciphers] [-D [bind_address:]port] [-i identity_file]
+           [-L [bind_address:]port:host:hostport] [-l user] [-m macs]
+           [-o option] [-p port] [-W host:port] [user@]host [command …]
+
+  -L  listen on a local port and forward each connection to host:hostport
+  -D  listen as a SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT proxy
+  -W  connect standard input and output to host:port
+  -N  no command: only forward
+  -n  read nothing from standard input
+  -T  no terminal (there are none yet)
+  -i  a private key; may be given several times
+  -o  an option in ssh_config's form, such as StrictHostKeyChecking=accept-new,
+      UserKnownHostsFile, ConnectTimeout, ServerAliveInterval, RekeyLimit
+  -v  tell what happens; -vv adds channels, -vvv every message
+  -q  no warnings
+  -F  only "none": configuration files are not read yet
+
+The exit status is the command's, or 255 for an error.
+`
+
+func sshCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                "ssh [flags] [user@]host [command]",
+		Short:              "Connect, forward ports and run commands as OpenSSH's ssh does",
+		Long:               sshHelp,
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
+				fmt.Print(sshHelp)
+				return nil
+			}
+			a, err := parseSSH(args)
+			if err != nil {
+				return err
+			}
+			if a.version {
+				fmt.Fprintf(os.Stderr, "adit_%s\n", version)
+				return nil
+			}
+			return runSSH(cmd.Context(), a)
+		},
+	}
+}
+
+func runSSH(ctx context.Context, a *sshArgs) error {
+	if a.Host == "" {
+		return errors.New("no host is given; see: adit ssh --help")
+	}
+	if len(a.command) == 0 && !a.noCommand && a.stdio == "" && !a.noPty {
+		return errors.New("terminal sessions are not there yet: give a command, -N to only forward, or -T for a shell without a terminal")
+	}
+	a.Prompter = new(terminal)
+	a.Notice = func(text string) {
+		if !a.quiet {
+			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
+		}
+	}
+	if a.verbose > 0 {
+		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
+	}
+	target, err := a.Target()
+	if err != nil {
+		return err
+	}
+	cfg, err := a.Config()
+	if err != nil {
+		return err
+	}
+	c, err := adit.Dial(ctx, target, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if a.stdio != "" {
+		return runStdio(ctx, c, a)
+	}
+	forwards, err := startForwards(ctx, c, a)
+	defer func() {
+		for _, f := range forwards {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if !a.noCommand {
+		return runCommand(ctx, c, a)
+	}
+	// Nobody will ask for a session on this connection (OpenSSH PROTOCOL, 2.2).
+	c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-c.Done():
+		return c.Err()
+	}
+}
+
+// startForwards starts -L and -D. One that fails is told; with
+// ExitOnForwardFailure, or when none is left, it ends the program.
+func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*adit.Forwarding, err error) {
+	for _, s := range a.forwards {
+		f, ferr := c.ForwardSpec(ctx, s, a.gateway)
+		if ferr != nil {
+			if a.exitOnFail {
+				return started, ferr
+			}
+			tell(ferr)
+			err = ferr
+			continue
+		}
+		if s.Port == 0 {
+			a.Notice(fmt.Sprintf("forward %s: listening on %s", s, f.Addr()))
+		}
+		started = append(started, f)
+	}
+	if len(started) > 0 || !a.noCommand {
+		err = nil
+	}
+	return started, err
+}
+
+// runStdio is -W: standard input and output to a target.
+func runStdio(ctx context.Context, c *adit.Client, a *sshArgs) error {
+	host, port, err := forward.ParseTarget(a.stdio)
+	if err != nil {
+		return err
+	}
+	ch, err := c.OpenDirect(ctx, host, port, netip.AddrPort{})
+	if err != nil {
+		return fmt.Errorf("forward to %s: %w", net.JoinHostPort(host, fmt.Sprint(port)), err)
+	}
+	var in io.Reader = os.Stdin
+	if a.noStdin {
+		in = strings.NewReader("")
+	}
+	sent := make(chan error, 1)
+	go func() { // ends with the program when standard input never ends
+		_, err := ch.ReadFrom(in)
+		if err == nil {
+			err = ch.CloseWrite()
+		}
+		sent <- err
+	}()
+	received := make(chan error, 1)
+	go func() {
+		_, err := ch.WriteTo(os.Stdout)
+		os.Stdout.Close() // the reader of our output learns of the end now
+		received <- err
+	}()
+	for range 2 {
+		select {
+		case err = <-received:
+			if err != nil {
+				return err
+			}
+		case err = <-sent:
+			if err != nil && !errors.Is(err, io.ErrClosedPipe) {
+				return fmt.Errorf("standard input: %w", err)
+			}
+		case <-ch.Closed():
+			return errors.Join(<-received, connectionError(c))
+		case <-ctx.Done():
+			return exitError(255)
+		}
+	}
+	ch.Close()
+	return nil
+}
+
+func connectionError(c *adit.Client) error {
+	select {
+	case <-c.Done():
+		return c.Err()
+	default:
+		return nil
+	}
+}
+
+// runCommand runs a command, or the shell, without a terminal.
+func runCommand(ctx context.Context, c *adit.Client, a *sshArgs) error {
+	ch, err := c.OpenChannel(ctx, wire.ChannelSession, nil, adit.Options{Requests: true, Stderr: true})
+	if err != nil {
+		return fmt.Errorf("session: %w", err)
+	}
+	status := make(chan error, 1)
+	go func() { status <- exitStatus(ch) }() // ends with the channel
+	name, body := wire.RequestShell, []byte(nil)
+	if len(a.command) > 0 {
+		name, body = wire.RequestExec, (&wire.Text{Value: strings.Join(a.command, " ")}).Append(nil)
+	}
+	ok, err := ch.SendRequest(ctx, name, true, body)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("the server refused to run the %s", map[string]string{"exec": "command", "shell": "shell"}[name])
+	}
+	if a.noStdin {
+		ch.CloseWrite()
+	} else {
+		go func() { // ends with the program when standard input never ends
+			if _, err := ch.ReadFrom(os.Stdin); err == nil {
+				ch.CloseWrite()
+			}
+		}()
+	}
+	var out sync.WaitGroup
+	var outErr, errErr error
+	out.Go(func() { _, outErr = ch.WriteTo(os.Stdout) })
+	out.Go(func() { _, errErr = io.Copy(os.Stderr, ch.Stderr()) })
+	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	out.Wait()
+	if !stop() {
+		return exitError(255)
+	}
+	ch.Close()
+	if err := errors.Join(outErr, errErr); err != nil {
+		return err
+	}
+	return <-status
+}
+
+// exitStatus waits for exit-status or exit-signal.
+func exitStatus(ch *adit.Conn) error {
+	var result error = exitError(255)
+	for r := range ch.Requests() {
+		switch r.Type {
+		case wire.RequestExitStatus:
+			var s wire.ExitStatus
+			if wire.ParseBody(r.Data, &s) == nil {
+				result = exitError(int(s.Status))
+				if s.Status == 0 {
+					result = nil
+				}
+			}
+		case wire.RequestExitSignal:
+			var s wire.ExitSignal
+			if wire.ParseBody(r.Data, &s) == nil {
+				result = fmt.Errorf("the command was ended by signal %.32q", s.Signal)
+			}
+		}
+		r.Reply(false)
+	}
+	return result
+}

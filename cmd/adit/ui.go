@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/term"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/setup"
+	"github.com/adit-ssh/adit/knownhosts"
+)
+
+// The rules of what a person sees: standard output carries only what was asked
+// for; all else goes to standard error, as "adit: error: …", "adit: warning: …"
+// or "adit: hint: …", lower case, without a period; questions go to the
+// terminal.
+
+// tell prints an error and what to do about it.
+func tell(err error) {
+	fmt.Fprintf(os.Stderr, "adit: error: %v\n", err)
+	if h := hint(err); h != "" {
+		fmt.Fprintf(os.Stderr, "adit: hint: %s\n", h)
+	}
+}
+
+func hint(err error) string {
+	if e, ok := errors.AsType[*setup.UnknownHostError](err); ok {
+		return fmt.Sprintf("if that fingerprint is right, add it with: adit ssh -o StrictHostKeyChecking=accept-new … , or put this line into ~/.ssh/known_hosts: %s",
+			knownhosts.Line(e.Host, plainKey(e.Key), false))
+	}
+	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok {
+		return fmt.Sprintf("if the server was really replaced: ssh-keygen -R '%s', and connect again", e.Host)
+	}
+	if e, ok := errors.AsType[*adit.AuthError](err); ok && len(e.Tried) == 0 {
+		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
+	}
+	return ""
+}
+
+func plainKey(k gossh.PublicKey) gossh.PublicKey {
+	if cert, ok := k.(*gossh.Certificate); ok {
+		return cert.Key
+	}
+	return k
+}
+
+// terminal asks questions on the controlling terminal.
+type terminal struct{ mu sync.Mutex }
+
+// Ask implements setup.Prompter.
+func (t *terminal) Ask(_ context.Context, question string, echo bool) (string, bool, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return "", false, nil
+	}
+	defer tty.Close()
+	fmt.Fprint(tty, question)
+	if !echo {
+		b, err := term.ReadPassword(int(tty.Fd()))
+		fmt.Fprintln(tty)
+		return string(b), true, err
+	}
+	line, err := bufio.NewReader(tty).ReadString('\n')
+	return strings.TrimRight(line, "\r\n"), true, err
+}

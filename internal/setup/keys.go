@@ -1,0 +1,187 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/adit-ssh/adit"
+)
+
+// defaultIdentities are tried when none is named, in OpenSSH's order.
+var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"}
+
+// keys returns the agent's keys and those in files. What cannot be used is told
+// as a warning; only a file that was asked for by name and is not there is worth
+// one.
+func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
+	fromAgent, agentErr := o.agentKeys()
+	if agentErr != nil {
+		o.notice("warning: " + agentErr.Error())
+	}
+	files, named := o.IdentityFiles, true
+	if files == nil {
+		files, named = defaultIdentities, false
+	}
+	var first, rest, fromFiles []adit.Key
+	wanted := map[string]bool{}
+	for _, f := range files {
+		if f == "none" {
+			continue
+		}
+		keys, err := o.fileKeys(ctx, Expand(f))
+		switch {
+		case err == nil:
+			fromFiles = append(fromFiles, keys...)
+			for _, k := range keys {
+				wanted[string(k.PublicKey().Marshal())] = true
+			}
+		case named || !errors.Is(err, fs.ErrNotExist):
+			o.notice("warning: " + err.Error())
+		}
+	}
+	// Keys that were asked for by name go first, signed by the agent where it
+	// has them: nobody has to type a passphrase then.
+	have := map[string]bool{}
+	for _, k := range fromAgent {
+		id := string(k.PublicKey().Marshal())
+		have[id] = true
+		if named && wanted[id] {
+			first = append(first, k)
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	for _, k := range fromFiles {
+		if have[string(k.PublicKey().Marshal())] {
+			continue
+		}
+		if named {
+			first = append(first, k)
+		} else {
+			rest = append(rest, k)
+		}
+	}
+	return append(first, rest...), nil
+}
+
+// agentKeys lists the agent's keys.
+func (o *Options) agentKeys() ([]adit.Key, error) {
+	path := o.IdentityAgent
+	if path == "" || path == "SSH_AUTH_SOCK" {
+		path = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if path == "" || path == "none" {
+		return nil, nil
+	}
+	nc, err := net.Dial("unix", Expand(path))
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	signers, err := agent.NewClient(nc).Signers()
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("agent %s: %w", path, err)
+	}
+	var keys []adit.Key
+	for _, s := range signers {
+		comment := "agent key"
+		if k, ok := s.PublicKey().(*agent.Key); ok {
+			comment = "agent key " + printable(k.Comment)
+		}
+		keys = append(keys, adit.Key{Signer: agentSigner{s}, Comment: comment, Probe: true})
+	}
+	return keys, nil
+}
+
+// agentSigner shows the key itself instead of the agent's form of it, which has
+// a type of its own for certificates.
+type agentSigner struct{ gossh.Signer }
+
+// PublicKey implements gossh.Signer.
+func (s agentSigner) PublicKey() gossh.PublicKey {
+	k := s.Signer.PublicKey()
+	if parsed, err := gossh.ParsePublicKey(k.Marshal()); err == nil {
+		return parsed
+	}
+	return k
+}
+
+// SignWithAlgorithm implements gossh.AlgorithmSigner.
+func (s agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	if as, ok := s.Signer.(gossh.AlgorithmSigner); ok {
+		return as.SignWithAlgorithm(rand, data, algorithm)
+	}
+	return s.Sign(rand, data)
+}
+
+// fileKeys reads a private key, and the certificate beside it when there is one,
+// which goes first.
+func (o *Options) fileKeys(ctx context.Context, path string) ([]adit.Key, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("identity file: %w", err)
+	}
+	if err := tooOpen(path); err != nil {
+		return nil, err
+	}
+	signer, err := gossh.ParsePrivateKey(b)
+	if _, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
+		if o.BatchMode || o.Prompter == nil {
+			return nil, fmt.Errorf("identity file %s needs a passphrase, and there is nobody to ask", path)
+		}
+		signer, err = o.unlock(ctx, path, b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("identity file %s: %w", path, err)
+	}
+	keys := []adit.Key{{Signer: signer, Comment: path}}
+	if cert, err := readCertificate(path+"-cert.pub", signer); err == nil {
+		keys = append([]adit.Key{{Signer: cert, Comment: path + "-cert.pub"}}, keys...)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		o.notice("warning: " + err.Error())
+	}
+	return keys, nil
+}
+
+func (o *Options) unlock(ctx context.Context, path string, b []byte) (gossh.Signer, error) {
+	var err error
+	for range 3 {
+		pass, askErr := o.mustAsk(ctx, fmt.Sprintf("Passphrase of %s: ", path), false)
+		if askErr != nil {
+			return nil, askErr
+		}
+		var s gossh.Signer
+		if s, err = gossh.ParsePrivateKeyWithPassphrase(b, []byte(pass)); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func readCertificate(path string, signer gossh.Signer) (gossh.Signer, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	key, _, _, _, err := gossh.ParseAuthorizedKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", path, err)
+	}
+	cert, ok := key.(*gossh.Certificate)
+	if !ok {
+		return nil, fmt.Errorf("certificate %s: it is a plain key", path)
+	}
+	s, err := gossh.NewCertSigner(cert, signer)
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", path, err)
+	}
+	return s, nil
+}

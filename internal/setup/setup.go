@@ -1,0 +1,191 @@
+// Package setup turns what a person typed and the files in their home into an
+// adit.Config: identity files and agent, known_hosts and the questions about
+// unknown keys. It is the only package that knows all of these.
+//
+// Options is a command line's content; Options.Config does the work.
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/knownhosts"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// Prompter asks a person. ok is false when there is nobody to ask.
+type Prompter interface {
+	Ask(ctx context.Context, question string, echo bool) (answer string, ok bool, err error)
+}
+
+// Options is what a command line says.
+type Options struct {
+	Host, User    string
+	Port          int
+	IdentityFiles []string
+	IdentityAgent string // socket, "none", or "" for SSH_AUTH_SOCK
+	StrictHostKey string // yes, no, ask, accept-new; "" is ask
+	KnownHosts    []string
+	HostKeyAlias  string
+	HashKnown     bool
+	BatchMode     bool
+	NoPublicKey   bool
+	NoPassword    bool
+	NoKbdint      bool
+
+	ConnectTimeout time.Duration
+	AliveInterval  time.Duration
+	AliveCountMax  int
+	AddressFamily  string // "tcp", "tcp4", "tcp6"
+
+	Kex, Ciphers, MACs, HostKeyAlgorithms []string
+	RekeyBytes                            uint64
+
+	Prompter Prompter
+	Notice   func(text string) // warnings and banners for the person, printable
+	Tracer   trace.Tracer
+}
+
+// home is the person's home folder.
+func home() string {
+	if h, err := os.UserHomeDir(); err == nil {
+		return h
+	}
+	return "."
+}
+
+// Expand puts the home folder in place of a leading ~.
+func Expand(path string) string {
+	if path == "~" || strings.HasPrefix(path, "~/") {
+		return filepath.Join(home(), path[1:])
+	}
+	return path
+}
+
+// Target returns user@host:port for adit.Dial.
+func (o *Options) Target() (string, error) {
+	if o.Host == "" {
+		return "", errors.New("no host is given")
+	}
+	name := o.User
+	if name == "" {
+		u, err := user.Current()
+		if err != nil {
+			return "", fmt.Errorf("who are you: %w", err)
+		}
+		name = u.Username
+	}
+	port := o.Port
+	if port == 0 {
+		port = 22
+	}
+	return name + "@" + net.JoinHostPort(o.Host, strconv.Itoa(port)), nil
+}
+
+// Config makes the configuration of a connection.
+func (o *Options) Config() (*adit.Config, error) {
+	files := o.KnownHosts
+	if files == nil {
+		files = []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+	}
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = Expand(f)
+	}
+	db, err := knownhosts.Load(paths...)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range db.Warnings {
+		o.notice("warning: " + w.String() + "; the line is skipped")
+	}
+	check := &hostKeys{o: o, db: db}
+	cfg := &adit.Config{
+		CheckHostKey:      check.check,
+		HostKeyAlgorithms: db.Algorithms(check.host(net.JoinHostPort(o.Host, strconv.Itoa(max(o.Port, 0)))), o.hostKeyAlgorithms()),
+		ConnectTimeout:    o.ConnectTimeout,
+		AliveInterval:     o.AliveInterval,
+		AliveCountMax:     o.AliveCountMax,
+		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
+		RekeyBytes: o.RekeyBytes,
+		Tracer:     o.Tracer,
+		Banner:     func(text string) { o.notice(printable(text)) },
+	}
+	network := o.AddressFamily
+	if network == "" {
+		network = "tcp"
+	}
+	cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+	if !o.NoPublicKey {
+		cfg.Keys = o.keys
+	}
+	if !o.BatchMode && o.Prompter != nil {
+		if !o.NoPassword {
+			cfg.Password = o.password
+		}
+		if !o.NoKbdint {
+			cfg.Answer = o.answer
+		}
+	}
+	return cfg, nil
+}
+
+func (o *Options) notice(text string) {
+	if o.Notice != nil {
+		o.Notice(text)
+	}
+}
+
+func (o *Options) password(ctx context.Context) (string, error) {
+	target, _ := o.Target()
+	return o.mustAsk(ctx, target+"'s password: ", false)
+}
+
+func (o *Options) answer(ctx context.Context, name, instruction string, prompts []adit.Prompt) ([]string, error) {
+	for _, text := range []string{name, instruction} {
+		if text != "" {
+			o.notice(printable(text))
+		}
+	}
+	var answers []string
+	for _, p := range prompts {
+		a, err := o.mustAsk(ctx, printable(p.Text), p.Echo)
+		if err != nil {
+			return nil, err
+		}
+		answers = append(answers, a)
+	}
+	return answers, nil
+}
+
+var errNobody = errors.New("there is no terminal to ask")
+
+func (o *Options) mustAsk(ctx context.Context, question string, echo bool) (string, error) {
+	a, ok, err := o.Prompter.Ask(ctx, question, echo)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w %q", errNobody, question)
+	}
+	return a, err
+}
+
+// printable makes a server's text fit for a terminal; lines stay.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r >= 0xa0) {
+			return r
+		}
+		return -1
+	}, s)
+}
