@@ -8,17 +8,16 @@ import (
 
 // errnos is the outcomes table's column for this system's errors.
 var errnos = map[syscall.Errno]Outcome{
-	windows.WSAECONNREFUSED:  Refused,
-	windows.WSAEHOSTUNREACH:  HostUnreachable,
-	windows.WSAEHOSTDOWN:     HostUnreachable,
-	windows.WSAENETUNREACH:   NetUnreachable,
-	windows.WSAENETDOWN:      NetUnreachable,
-	windows.WSAETIMEDOUT:     TimedOut,
-	windows.WSAEACCES:        Prohibited,
-	windows.WSAEMFILE:        Shortage,
-	windows.WSAENOBUFS:       Shortage,
-	windows.WSAEADDRNOTAVAIL: Shortage, // no ephemeral port is left
-	windows.WSAEAFNOSUPPORT:  Unsupported,
-	windows.WSAECONNRESET:    Broken,
-	windows.WSAECONNABORTED:  Broken,
+	windows.WSAECONNREFUSED: Refused,
+	windows.WSAEHOSTUNREACH: HostUnreachable,
+	windows.WSAEHOSTDOWN:    HostUnreachable,
+	windows.WSAENETUNREACH:  NetUnreachable,
+	windows.WSAENETDOWN:     NetUnreachable,
+	windows.WSAETIMEDOUT:    TimedOut,
+	windows.WSAEACCES:       Prohibited,
+	windows.WSAEMFILE:       Shortage,
+	windows.WSAENOBUFS:      Shortage,
+	windows.WSAEAFNOSUPPORT: Unsupported,
+	windows.WSAECONNRESET:   Broken,
+	windows.WSAECONNABORTED: Broken,
 }

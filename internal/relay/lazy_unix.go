@@ -4,7 +4,6 @@ package relay
 
 import (
 	"io"
-	"net"
 	"os"
 	"syscall"
 )
@@ -13,9 +12,7 @@ import (
 // reads into one from the pool, which the caller gives back if it isn't nil. It
 // works for sockets; others report false.
 func lazyReader(src io.Reader) (func() (*[bufferSize]byte, int, error), bool) {
-	switch src.(type) {
-	case *net.TCPConn, *net.UnixConn:
-	default:
+	if !isSocket(src) {
 		return nil, false
 	}
 	raw, err := src.(syscall.Conn).SyscallConn()

@@ -23,7 +23,7 @@ const (
 	UnknownHost
 	Prohibited
 	Shortage
-	Unsupported // an address family or a channel type that the server lacks
+	Unsupported // an address family that the system lacks
 	Broken      // the connection was there, or the way to it, and broke
 )
 
@@ -60,8 +60,8 @@ var outcomes = [...]struct {
 	TimedOut:        {"timed out", "Connection timed out", openConnectFailed, 6, 504, []string{"timed out", "timeout", "deadline exceeded", "etimedout"}},
 	UnknownHost:     {"unknown host", "Name or service not known", openConnectFailed, 4, 502, []string{"name or service not known", "nodename nor servname", "no address associated", "name resolution", "unknown host", "no such host", "name does not resolve", "resolve", "nxdomain"}},
 	Prohibited:      {"prohibited", "Connection not allowed", openProhibited, 2, 403, []string{"prohibited", "not allowed", "not permitted", "permission denied", "eacces", "eperm"}},
-	Shortage:        {"resource shortage", "Resource shortage", openResourceShortage, 1, 503, []string{"too many open files", "no buffer space", "cannot allocate memory", "cannot assign requested address", "resource shortage", "emfile"}},
-	Unsupported:     {"not supported", "Not supported", openUnknownChannelType, 8, 501, []string{"address family not supported", "eafnosupport"}},
+	Shortage:        {"resource shortage", "Resource shortage", openResourceShortage, 1, 503, []string{"too many open files", "no buffer space", "cannot allocate memory", "resource shortage", "emfile"}},
+	Unsupported:     {"not supported", "Address family not supported", openConnectFailed, 8, 502, []string{"address family not supported", "eafnosupport"}},
 	Broken:          {"broken", "Connection reset by peer", openConnectFailed, 1, 502, []string{"connection reset", "econnreset"}},
 }
 
@@ -119,10 +119,8 @@ func OutcomeOf(err error) Outcome {
 // is free text, and is believed only to tell connect failures apart.
 func OutcomeOfOpenFailure(reason uint32, description string) Outcome {
 	switch reason {
-	case openProhibited:
-		return Prohibited
-	case openUnknownChannelType:
-		return Unsupported
+	case openProhibited, openUnknownChannelType:
+		return Prohibited // A server without direct-tcpip forbids all of it.
 	case openResourceShortage:
 		return Shortage
 	}

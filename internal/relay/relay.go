@@ -105,7 +105,7 @@ func (p *pipe) out(head []byte) {
 		}
 	}
 	src, _ := split(p.local)
-	n, err := transfer(p.remote, src)
+	n, err := send(p.remote, src)
 	p.outBytes += n
 	if err == nil {
 		// Marked first: what comes back may end the whole connection.
@@ -121,7 +121,7 @@ func (p *pipe) out(head []byte) {
 // closed by its peer, which nobody else would notice while local is silent.
 func (p *pipe) in(outDone <-chan struct{}) {
 	_, dst := split(p.local)
-	n, err := transfer(dst, p.remote)
+	n, err := receive(dst, p.remote)
 	p.inBytes = n
 	if err == nil {
 		p.ended(&p.inEnded)

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"io"
+	"net"
 	"sync"
 )
 
@@ -11,17 +12,37 @@ const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// transfer copies src to dst until the end of src, by the fast path of either
-// if there is one: an SSH channel's own methods read from and write to a
-// socket without a copy, and the kernel splices two sockets.
-func transfer(dst io.Writer, src io.Reader) (int64, error) {
-	if r, ok := dst.(io.ReaderFrom); ok {
-		return r.ReadFrom(src)
+// send copies from local to remote until the end of local, and receive the
+// other way. Remote's own methods come first: an SSH channel reads from and
+// writes to a socket without a copy, but only if it is handed the socket
+// itself. TCPConn's methods, which io.Copy would prefer in one direction, pass
+// on a wrapper that hides it. With TCP on both sides they splice.
+func send(remote Conn, local io.Reader) (int64, error) {
+	if r, ok := remote.(io.ReaderFrom); ok {
+		return r.ReadFrom(local)
 	}
-	if w, ok := src.(io.WriterTo); ok {
-		return w.WriteTo(dst)
+	if w, ok := local.(io.WriterTo); ok && !isSocket(local) {
+		return w.WriteTo(remote)
 	}
-	return copyPlain(dst, src)
+	return copyPlain(remote, local)
+}
+
+func receive(local io.Writer, remote Conn) (int64, error) {
+	if w, ok := remote.(io.WriterTo); ok {
+		return w.WriteTo(local)
+	}
+	if r, ok := local.(io.ReaderFrom); ok && !isSocket(local) {
+		return r.ReadFrom(remote)
+	}
+	return copyPlain(local, remote)
+}
+
+func isSocket(v any) bool {
+	switch v.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
 }
 
 // copyPlain copies through a pooled buffer, which is held only while there is
