@@ -146,12 +146,16 @@ func startPort(t *testing.T, cmd *exec.Cmd) int {
 		t.Fatal(err)
 	}
 	start(t, cmd)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	port, err2 := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil || err2 != nil {
-		t.Fatalf("%s printed %q instead of a port: %v", cmd.Path, line, err)
+	// Erlang may print reports before.
+	var seen []string
+	for s := bufio.NewScanner(out); s.Scan(); {
+		if port, err := strconv.Atoi(strings.TrimSpace(s.Text())); err == nil {
+			return port
+		}
+		seen = append(seen, s.Text())
 	}
-	return port
+	t.Fatalf("%s printed %q and no port", cmd.Path, seen)
+	return 0
 }
 
 // freePort returns a port that was free just now, for servers that can't choose.

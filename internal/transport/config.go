@@ -25,6 +25,9 @@ const (
 	// maxKexIgnored is how many messages without meaning are accepted during
 	// one key exchange.
 	maxKexIgnored = 64
+	// maxLate is how many bytes of messages for the layers above are kept that
+	// come during a key exchange after the first.
+	maxLate = 16 << 20
 	// smallLaneCap is how many bytes may wait in the small lane before
 	// WritePacket waits; it is what can stand before a new small message when
 	// the socket is full.

@@ -43,7 +43,9 @@ type Conn struct {
 
 	// Owned by the reading goroutine.
 	in      inHalf
-	lastSeq uint32 // sequence number of the packet last returned
+	lastSeq uint32   // sequence number of the packet last returned
+	late    [][]byte // messages for the layers above that came during a key exchange
+	lateLen int      // bytes of them
 
 	out outHalf
 	wg  sync.WaitGroup // the flusher
@@ -149,25 +151,48 @@ func (c *Conn) firstExchange() error {
 // transport's own messages are dealt with on the way; a key exchange runs to
 // its end.
 func (c *Conn) ReadPacket() ([]byte, error) {
+	if len(c.late) > 0 {
+		p := c.late[0]
+		c.late[0] = nil
+		if c.late = c.late[1:]; len(c.late) == 0 {
+			c.late, c.lateLen = nil, 0
+		}
+		return p, nil
+	}
 	keep, err := c.in.peek()
 	for err == nil {
 		var p []byte
 		if p, err = c.readRaw(keep); err != nil {
 			break
 		}
-		if p[0] >= wire.NumServiceRequest && p[0] != wire.NumExtInfo && (p[0] < 20 || p[0] >= 50) && p[0] < wire.NumPing {
+		if above(p[0]) {
 			c.lastSeq = c.in.seq - 1
 			c.observe(p)
 			return p, nil
 		}
 		err = c.handle(p)
+		if err == nil && len(c.late) > 0 {
+			return c.ReadPacket()
+		}
 	}
 	return nil, c.readFailed(err)
+}
+
+// above reports whether a message is for the layers above.
+func above(num byte) bool {
+	switch {
+	case num == wire.NumServiceRequest, num == wire.NumServiceAccept:
+		return true
+	}
+	return num >= 50 && num < wire.NumPing
 }
 
 // Buffered reports whether ReadPacket would find a packet without reading from
 // the network.
 func (c *Conn) Buffered() bool {
+	if len(c.late) > 0 {
+		return true
+	}
 	ok, err := c.in.peek()
 	return ok || err != nil
 }

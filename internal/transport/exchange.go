@@ -394,7 +394,7 @@ func (k *kexRun) receive(m wire.Msg) error {
 // readKex reads the next message of a key exchange. Others are noise, which
 // strict key exchange forbids in the first exchange, or errors.
 func (c *Conn) readKex(want string) ([]byte, error) {
-	for range maxKexIgnored {
+	for ignored := 0; ignored < maxKexIgnored; {
 		// What was handed out before stays untouched: a key exchange may begin
 		// while the caller still holds payloads of the same read.
 		p, err := c.readRaw(!c.first)
@@ -406,9 +406,18 @@ func (c *Conn) readKex(want string) ([]byte, error) {
 			return p, nil
 		case num == wire.NumDisconnect:
 			return nil, c.handleNoise(p)
+		case !c.first && num >= 50 && num < wire.NumPing:
+			// RFC 4253, section 7.1, forbids these between KEXINIT and NEWKEYS.
+			// asyncssh sends them all the same and OpenSSH takes them.
+			if c.lateLen += len(p); c.lateLen > maxLate {
+				return nil, protocolError("more than %d bytes of other messages during a key exchange", maxLate)
+			}
+			c.late = append(c.late, slices.Clone(p))
+			continue
 		case num > wire.NumDebug || num == 0 || c.first && c.strict:
 			return nil, protocolError("%s during a key exchange, where %s is due", wire.Name(wire.PhaseAny, num), want)
 		}
+		ignored++
 	}
 	return nil, protocolError("%d messages without meaning during a key exchange", maxKexIgnored)
 }

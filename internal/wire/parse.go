@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -121,8 +122,8 @@ func (p *Parser) Bytes() []byte {
 // String takes a string and returns a copy of its body.
 func (p *Parser) String() string { return string(p.Bytes()) }
 
-// NameList takes a name-list. Names must not be empty and hold printable
-// US-ASCII only (RFC 4251, sections 5 and 6).
+// NameList takes a name-list. Names hold printable US-ASCII only (RFC 4251,
+// sections 5 and 6).
 func (p *Parser) NameList() []string {
 	b := p.Bytes()
 	if p.err != nil || len(b) == 0 {
@@ -143,13 +144,9 @@ func (p *Parser) NameList() []string {
 		p.fail(fmt.Errorf("name-list of %d names: %w (%d)", len(names), errTooLong, MaxNames))
 		return nil
 	}
-	for _, n := range names {
-		if n == "" {
-			p.fail(errNameList)
-			return nil
-		}
-	}
-	return names
+	// RFC 4251, section 5, forbids empty names. libssh 0.10 sends some and
+	// OpenSSH takes them; they name nothing, so they are left out.
+	return slices.DeleteFunc(names, func(n string) bool { return n == "" })
 }
 
 // Mpint takes a non-negative mpint and returns its body: big-endian, with the

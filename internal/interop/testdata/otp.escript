@@ -12,7 +12,7 @@ main(["server", Dir]) ->
     io:get_line("");
 main(["tunnel", Port, Dir, Host, TPort]) ->
     Con = connect(Port, Dir),
-    {ok, Local} = ssh:tcpip_tunnel_to_server(Con, {127,0,0,1}, 0, list_to_binary(Host), list_to_integer(TPort)),
+    {ok, Local} = ssh:tcpip_tunnel_to_server(Con, loopback, 0, Host, list_to_integer(TPort)),
     io:format("~p~n", [Local]),
     io:get_line("");
 main(["channel", Port, Dir, Host, TPort, N]) ->
