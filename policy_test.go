@@ -98,6 +98,7 @@ var importRules = []importRule{
 
 	// For tests only (testImports).
 	{"internal/testnet", nil, nil, "connections that misbehave on purpose; knows no SSH"},
+	{"internal/interop", nil, nil, "only tests: adit beside other implementations"},
 	{"internal/testpeer", []string{"internal/testnet"}, []string{xCrypto, xSys},
 		"other people's SSH: if it used ours, it would agree with our mistakes"},
 }
