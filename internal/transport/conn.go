@@ -143,7 +143,33 @@ func (c *Conn) firstExchange() error {
 	if err != nil {
 		return err
 	}
-	return c.exchange(slices.Clone(payload))
+	if err := c.exchange(slices.Clone(payload)); err != nil || c.server {
+		return err
+	}
+	return c.settle()
+}
+
+// settle deals with what came in the flight of the server's NEWKEYS: EXT_INFO,
+// as a rule (RFC 8308, section 2.4). So the layer above knows the server's
+// extensions before its first message, mostly, and spends no round trip on
+// them. Nothing else has its time before the client asked for a service.
+func (c *Conn) settle() error {
+	for {
+		if ok, err := c.in.peek(); !ok || err != nil {
+			return err
+		}
+		p, err := c.readRaw(false)
+		if err != nil {
+			return err
+		}
+		switch num := p[0]; {
+		case num >= wire.NumUserauthRequest && num <= wire.NumChannelFailure, num == wire.NumServiceRequest, num == wire.NumServiceAccept:
+			return protocolError("%s before the client asked for a service", wire.Name(wire.PhaseAny, num))
+		}
+		if err := c.handle(p); err != nil {
+			return err
+		}
+	}
 }
 
 // ReadPacket returns the next payload for the layers above. It is valid until

@@ -344,3 +344,38 @@ func BenchmarkTransfer(b *testing.B) {
 		})
 	}
 }
+
+// What came with the server's NEWKEYS is known when Client returns.
+func TestSettle(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		msgs []wire.Msg
+		ok   bool
+	}{
+		{"nothing", nil, true},
+		{"EXT_INFO", []wire.Msg{&wire.Ignore{}, &wire.ExtInfo{Extensions: []wire.Extension{{Name: "x", Value: []byte("1")}}}, &wire.Debug{}}, true},
+		{"too early", []wire.Msg{&wire.UserauthSuccess{}}, false},
+		{"much too early", []wire.Msg{&wire.ChannelOpen{Type: "session"}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, _ := tcpPipe(t)
+			c := newConn(a, &Config{}, false)
+			defer c.end(ErrClosed)
+			slot := make([]byte, 1024)
+			for _, m := range tt.msgs {
+				p := m.Append(nil)
+				copy(slot[packet.Head:], p)
+				c.in.w += copy(c.in.buf[c.in.w:], algo.Plain().Seal(0, slot, len(p), rand.Reader))
+			}
+			if err := c.settle(); (err == nil) != tt.ok {
+				t.Errorf("settle: %v", err)
+			}
+			if v, ok := c.PeerExtension("x"); ok != (tt.name == "EXT_INFO") || ok && string(v) != "1" {
+				t.Errorf("extension is %q, %v", v, ok)
+			}
+			if c.Buffered() {
+				t.Error("packets are left")
+			}
+		})
+	}
+}
