@@ -95,6 +95,7 @@ type AuthAttempt struct {
 	Probe        bool
 	Result       string // "success", "failure", "partial", "key accepted"
 	CanContinue  []string
+	Err          string // why a server refused, where there is more to say
 }
 
 // Name implements Event.
