@@ -2,449 +2,310 @@ package userauth
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	gossh "golang.org/x/crypto/ssh"
-
-	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
 )
 
-// Key is a key to log in with.
-type Key struct {
-	gossh.Signer
-	// Comment says where the key comes from, for messages.
-	Comment string
-	// Probe asks the server first whether it would take the key: for signers
-	// that bother a person.
-	Probe bool
-}
-
-// ClientConfig says how to log in.
+// ClientConfig says how to log in. It is not modified.
 type ClientConfig struct {
 	User string
 	// Methods in the order in which they are tried. Nil means publickey,
-	// keyboard-interactive, password.
+	// keyboard-interactive, password. Methods that need a callback which is nil
+	// are left out.
 	Methods []string
-	// Keys are tried in order. Keys is called once, when the server wants a
-	// public key; it may be nil.
+
+	// Keys returns the keys to try, in order. It is called once: before
+	// anything is sent when Methods begins with publickey, so it should not
+	// bother a person. On an error the other methods remain.
 	Keys func(ctx context.Context) ([]Key, error)
-	// Password asks for the password; nil leaves the method out. It is called
-	// again, up to PasswordTries times, when the server refuses.
+	// Algorithms limits the signature algorithms (ssh_config:
+	// PubkeyAcceptedAlgorithms). Nil means all that are supported and safe;
+	// ssh-rsa, which is SHA-1, is used only where it is listed and the server
+	// takes nothing better.
+	Algorithms []string
+	// Pipeline signs with the first key right away even though the server's
+	// extensions have not come yet. See Client.
+	Pipeline bool
+
+	// Password asks for the password. It is called again, Tries times at most,
+	// when the server refuses.
 	Password func(ctx context.Context) (string, error)
-	// Answer answers questions of keyboard-interactive; nil leaves it out.
+	// NewPassword asks for the old and a new password when the server demands a
+	// change; prompt is the server's. Nil ends the login there.
+	NewPassword func(ctx context.Context, prompt string) (old, new string, err error)
+	// Answer answers the questions of keyboard-interactive, one answer each, or
+	// shows name and instruction where there are no questions.
 	Answer func(ctx context.Context, name, instruction string, prompts []wire.Prompt) ([]string, error)
-	// PasswordTries is how often Password and Answer are used. 0 means 3.
-	PasswordTries int
-	// Banner receives the server's texts as they come: clean them before a
-	// terminal sees them.
+	// Tries is how often Password is called, and how many keyboard-interactive
+	// requests are made. 0 means DefaultTries.
+	Tries int
+
+	// Banner receives the server's texts. May be nil.
 	Banner func(text string)
 	// Tracer may be nil.
 	Tracer trace.Tracer
 }
 
-// AuthError says that the server did not let us in.
-type AuthError struct {
-	User      string
-	Tried     []string // methods and keys, in order
-	Remaining []string // what the server would still take
-	Notes     []string // why keys could not be used
-}
-
-func (e *AuthError) Error() string {
-	s := fmt.Sprintf("permission denied for user %q: the server takes %s", e.User, listOr(e.Remaining, "nothing more"))
-	if len(e.Tried) > 0 {
-		s += "; tried " + strings.Join(e.Tried, ", ")
-	} else {
-		s += "; there was nothing to try"
-	}
-	if len(e.Notes) > 0 {
-		s += " (" + strings.Join(e.Notes, "; ") + ")"
-	}
-	return s
-}
-
-func listOr(list []string, none string) string {
-	if len(list) == 0 {
-		return none
-	}
-	return strings.Join(list, ",")
-}
-
 // Result says how the user was let in.
 type Result struct {
-	Method      string
-	Fingerprint string // of the key, SHA256:…; empty with other methods
+	Method      string   // the last one
+	Fingerprint string   // of its key, SHA256:…; empty with other methods
+	Hostbound   bool     // its signature covers the server's host key
+	Steps       []string // methods before it, of several that were needed
 }
 
+// client is one login:
+//
+//	asked: SERVICE_REQUEST was sent, together with the first request
+//	  └─► accepted: SERVICE_ACCEPT came
+//	        └─► known: a FAILURE told which methods the server takes
 type client struct {
-	ctx       context.Context
-	pc        PacketConn
-	cfg       ClientConfig
-	err       AuthError
-	methods   []string // what the server takes now
-	attempts  int
-	banners   int
-	bannerLen int
+	pc  PacketConn
+	cfg ClientConfig
+
+	asked, accepted, known bool
+	methods                []string // that the server takes now, once known
+
+	err     AuthError
+	broken  error             // the rule that the server broke; it ends everything
+	steps   []string          // partial successes
+	attempt trace.AuthAttempt // the request that waits for its answer
+	none    bool              // "none" was tried
+
 	keys      []Key
 	keysRead  bool
-	passwords int
-	answers   int
-	used      map[string]bool // keys that were refused, by marshalled key
+	key       string          // the wire form of the key in the last request
+	usedKeys  map[string]bool // those of this round, by wire form
+	rightKeys []string        // those that were a partial success
+	passwords int             // how often Password was called
+	kbdints   int             // keyboard-interactive requests
+	dropped   []string        // methods that can't go on
+
+	requests, banners, bannerBytes, unrelated int
 }
 
-// Client authenticates. A refusal is an *AuthError. The caller bounds it by
-// closing the transport when its context ends.
+// Client authenticates. When the server refuses, or ends the connection after it
+// refused something, the error is an *AuthError. ctx bounds the call: when it
+// ends, the connection is aborted and the error is its cause. After any error
+// the connection is of no use.
+//
+// Round trips: SERVICE_REQUEST and the first request leave in one flight. That
+// request is a signed publickey, which ends the login in one round trip, when
+// there is one key that is expected to work (see Key) and the server's EXT_INFO
+// has come with its NEWKEYS, which is how sshd sends it. Where it has not come
+// yet, the key is offered without signature instead: one round trip more, but
+// then a login can be bound to the host key wherever the server offers that,
+// and an RSA signature is one that the server takes. Pipeline saves that round
+// trip with a signature by the plain method. Without keys, "none" is sent, which
+// makes the server list its methods.
 func Client(ctx context.Context, pc PacketConn, cfg ClientConfig) (*Result, error) {
-	c := &client{ctx: ctx, pc: pc, cfg: cfg, used: map[string]bool{}}
+	c := &client{pc: pc, cfg: cfg, usedKeys: map[string]bool{}}
 	c.err.User = cfg.User
 	if c.cfg.Methods == nil {
 		c.cfg.Methods = []string{wire.MethodPublickey, wire.MethodKeyboardInteractive, wire.MethodPassword}
 	}
-	if c.cfg.PasswordTries == 0 {
-		c.cfg.PasswordTries = 3
+	if c.cfg.Tries == 0 {
+		c.cfg.Tries = DefaultTries
 	}
-	return c.run()
+	stop := watch(ctx, pc, wire.DisconnectAuthCancelledByUser)
+	res, err := c.run(ctx)
+	if cause := stop(); cause != nil {
+		return nil, cause
+	}
+	return res, err
 }
 
-// run asks for the service and with "none" for the methods, in one flight, and
-// then works through the methods that the server takes.
-//
-// A signed request could leave in that flight, too, and save a round trip; but
-// the server's EXT_INFO, which says whether it binds logins to its host key and
-// which RSA signatures it takes, is read only now.
-func (c *client) run() (*Result, error) {
-	c.pc.Cork()
-	err := c.pc.WritePacket((&wire.ServiceRequest{Service: wire.ServiceUserauth}).Append(nil), nil)
-	if err == nil {
-		err = c.request(wire.MethodNone, nil)
-	}
-	if err == nil {
-		err = c.pc.Uncork()
-	}
-	if err == nil {
-		err = c.serviceAccepted()
-	}
-	if err != nil {
-		return nil, err
-	}
-	ok, err := c.result(wire.MethodNone, "", false)
-	if ok || err != nil {
-		return &Result{Method: wire.MethodNone}, err
-	}
-	for c.attempts < maxAttempts {
-		method := c.next()
-		if method == "" {
+func (c *client) run(ctx context.Context) (*Result, error) {
+	for c.requests < maxRequests {
+		try := c.next(ctx)
+		if try == nil {
 			c.err.Remaining = c.methods
 			return nil, &c.err
 		}
-		var res *Result
-		switch method {
-		case wire.MethodPublickey:
-			res, err = c.publickey()
-		case wire.MethodPassword:
-			res, err = c.password()
-		case wire.MethodKeyboardInteractive:
-			res, err = c.keyboardInteractive()
-		}
-		if res != nil || err != nil {
-			return res, err
+		res, err := try(ctx)
+		switch {
+		case c.broken != nil:
+			return nil, c.broken
+		case res != nil:
+			res.Steps = c.steps
+			return res, nil
+		case err != nil:
+			return nil, c.ended(err)
 		}
 	}
-	return nil, fmt.Errorf("gave up after %d attempts to log in", c.attempts)
+	return nil, fmt.Errorf("gave up after %d attempts to log in as %q", c.requests, c.cfg.User)
 }
 
-// next returns the method to try now, "" when there is none left.
-func (c *client) next() string {
+// next chooses what to try. It returns nil when there is nothing left.
+func (c *client) next(ctx context.Context) func(context.Context) (*Result, error) {
+	if !c.known {
+		// Nobody has told yet which methods the server takes. A key is worth
+		// trying: if it fails, the answer tells as much as that to "none".
+		first := len(c.cfg.Methods) > 0 && c.cfg.Methods[0] == wire.MethodPublickey
+		if first && c.nextKey(ctx) != nil {
+			return c.publickey
+		}
+		return c.noMethod
+	}
 	for _, m := range c.cfg.Methods {
-		if !slices.Contains(c.methods, m) {
+		if !slices.Contains(c.methods, m) || slices.Contains(c.dropped, m) {
 			continue
 		}
 		switch {
-		case m == wire.MethodPublickey && c.nextKey() != nil,
-			m == wire.MethodPassword && c.cfg.Password != nil && c.passwords < c.cfg.PasswordTries,
-			m == wire.MethodKeyboardInteractive && c.cfg.Answer != nil && c.answers < c.cfg.PasswordTries:
-			return m
+		case m == wire.MethodPublickey && c.nextKey(ctx) != nil:
+			return c.publickey
+		case m == wire.MethodPassword && c.cfg.Password != nil && c.passwords < c.cfg.Tries:
+			return c.password
+		case m == wire.MethodKeyboardInteractive && c.cfg.Answer != nil && c.kbdints < c.cfg.Tries:
+			return c.keyboardInteractive
 		}
 	}
-	return ""
-}
-
-// nextKey returns the first key that was not refused yet and that the server
-// may take.
-func (c *client) nextKey() *Key {
-	if !c.keysRead && c.cfg.Keys != nil {
-		c.keysRead = true
-		keys, err := c.cfg.Keys(c.ctx)
-		if err != nil {
-			c.err.Notes = append(c.err.Notes, err.Error())
-		}
-		c.keys = keys
-	}
-	for i := range c.keys {
-		k := &c.keys[i]
-		id := string(k.PublicKey().Marshal())
-		if c.used[id] {
-			continue
-		}
-		if c.algorithm(k) == "" {
-			c.used[id] = true
-			c.err.Notes = append(c.err.Notes, fmt.Sprintf("the server takes no signature that %s can make", k.Comment))
-			continue
-		}
-		return k
+	// A server without authentication does not list "none" (RFC 4252, section
+	// 5.2), so it deserves one question if keys came first.
+	if !c.none && len(c.steps) == 0 {
+		return c.noMethod
 	}
 	return nil
 }
 
-// algorithm chooses the signature algorithm for a key: the first that the server
-// listed (RFC 8308, section 3.1), or, without a list, the best we have.
-func (c *client) algorithm(k *Key) string {
-	list, listed := c.pc.PeerExtension(wire.ExtServerSigAlgs)
-	var names []string
-	if listed {
-		names = strings.Split(string(list), ",")
-	}
-	for _, a := range algo.HostKeyAlgorithms(k.PublicKey()) {
-		format := algo.UnderlyingAlgorithm(a)
-		if !listed || slices.Contains(names, a) || slices.Contains(names, format) {
-			return a
-		}
-	}
-	return ""
-}
-
-func (c *client) publickey() (*Result, error) {
-	k := c.nextKey()
-	c.used[string(k.PublicKey().Marshal())] = true
-	fp := gossh.FingerprintSHA256(k.PublicKey())
-	label := fmt.Sprintf("%s %s %s", k.Comment, k.PublicKey().Type(), fp)
-	c.err.Tried = append(c.err.Tried, "publickey "+label)
-	body := &wire.PublickeyBody{Algorithm: c.algorithm(k), Key: k.PublicKey().Marshal()}
-	method := wire.MethodPublickey
-	if v, ok := c.pc.PeerExtension(wire.ExtHostbound); ok && string(v) == "0" {
-		method, body.Hostbound, body.HostKey = wire.MethodHostbound, true, c.pc.HostKey()
-	}
-	if k.Probe {
-		if err := c.request(method, body.Append(nil)); err != nil {
-			return nil, err
-		}
-		ok, err := c.probed(body)
-		if !ok || err != nil {
-			return nil, err
-		}
-	}
-	body.HasSignature = true
-	data := signedData(c.pc.SessionID(), c.cfg.User, wire.ServiceConnection, method, body)
-	sig, err := algo.SignHost(rand.Reader, k.Signer, body.Algorithm, data)
-	if err != nil {
-		c.err.Notes = append(c.err.Notes, fmt.Sprintf("%s does not sign: %v", k.Comment, err))
-		return nil, nil
-	}
-	body.Signature = sig
-	if err := c.request(method, body.Append(nil)); err != nil {
+// noMethod asks with "none" (RFC 4252, section 5.2).
+func (c *client) noMethod(ctx context.Context) (*Result, error) {
+	c.none = true
+	if err := c.request(ctx, wire.MethodNone, "", false, nil); err != nil {
 		return nil, err
 	}
-	ok, err := c.result(method, label, false)
+	ok, err := c.verdict()
 	if !ok || err != nil {
 		return nil, err
 	}
-	return &Result{Method: method, Fingerprint: fp}, nil
+	return &Result{Method: wire.MethodNone}, nil
 }
 
-// probed reads the answer to a request without signature.
-func (c *client) probed(body *wire.PublickeyBody) (bool, error) {
-	p, err := c.read()
-	if err != nil {
-		return false, err
-	}
-	if p[0] == wire.NumUserauthFailure {
-		_, err := c.failed(p, wire.MethodPublickey, "", true)
-		return false, err
-	}
-	var m wire.UserauthPKOK
-	if err := wire.Parse(p, &m); err != nil {
-		return false, c.broken("%v", err)
-	}
-	if string(m.Key) != string(body.Key) {
-		return false, c.broken("USERAUTH_PK_OK is for a key that was not offered")
-	}
-	return true, nil
-}
-
-func (c *client) password() (*Result, error) {
-	c.passwords++
-	c.err.Tried = append(c.err.Tried, wire.MethodPassword)
-	pw, err := c.cfg.Password(c.ctx)
-	if err != nil {
-		return nil, fmt.Errorf("password: %w", err)
-	}
-	if err := c.request(wire.MethodPassword, (&wire.PasswordBody{Password: []byte(pw)}).Append(nil)); err != nil {
-		return nil, err
-	}
-	p, err := c.read()
-	if err != nil {
-		return nil, err
-	}
-	if p[0] == wire.NumUserauthPasswdChange {
-		return nil, errors.New("the server wants the password to be changed, which has to be done with another client")
-	}
-	ok, err := c.answer(p, wire.MethodPassword, "", false)
-	if !ok || err != nil {
-		return nil, err
-	}
-	return &Result{Method: wire.MethodPassword}, nil
-}
-
-func (c *client) keyboardInteractive() (*Result, error) {
-	c.answers++
-	c.err.Tried = append(c.err.Tried, wire.MethodKeyboardInteractive)
-	if err := c.request(wire.MethodKeyboardInteractive, (&wire.KbdintBody{}).Append(nil)); err != nil {
-		return nil, err
-	}
-	for range maxRounds {
-		p, err := c.read()
-		if err != nil {
-			return nil, err
-		}
-		if p[0] != wire.NumUserauthInfoRequest {
-			ok, err := c.answer(p, wire.MethodKeyboardInteractive, "", false)
-			if !ok || err != nil {
-				return nil, err
-			}
-			return &Result{Method: wire.MethodKeyboardInteractive}, nil
-		}
-		var m wire.UserauthInfoRequest
-		if err := wire.Parse(p, &m); err != nil {
-			return nil, c.broken("%v", err)
-		}
-		var answers []string
-		if len(m.Prompts) > 0 || m.Name != "" || m.Instruction != "" {
-			if answers, err = c.cfg.Answer(c.ctx, m.Name, m.Instruction, m.Prompts); err != nil {
-				return nil, fmt.Errorf("keyboard-interactive: %w", err)
-			}
-		}
-		if len(answers) != len(m.Prompts) {
-			return nil, fmt.Errorf("keyboard-interactive: %d answers for %d questions", len(answers), len(m.Prompts))
-		}
-		if err := c.pc.WritePacket((&wire.UserauthInfoResponse{Answers: answers}).Append(nil), nil); err != nil {
-			return nil, err
-		}
-	}
-	return nil, c.broken("keyboard-interactive has more than %d rounds", maxRounds)
-}
-
-func (c *client) request(method string, body []byte) error {
-	c.attempts++
+// request sends a request. It clears body and leaves a note of it for the
+// tracer. The first one takes SERVICE_REQUEST along.
+func (c *client) request(ctx context.Context, method, key string, probe bool, body []byte) error {
+	c.requests++
+	c.attempt = trace.AuthAttempt{User: c.cfg.User, Method: method, Key: key, Probe: probe}
 	m := wire.UserauthRequest{User: c.cfg.User, Service: wire.ServiceConnection, Method: method, Body: body}
-	b := m.Append(nil)
-	err := c.pc.WritePacket(b, nil)
-	clear(b)
-	clear(body)
+	b := m.Append(make([]byte, 0, 64+len(m.User)+len(m.Method)+len(body)))
+	defer clear(b)
+	defer clear(body)
+	if c.asked {
+		return c.pc.WritePacket(b, ctx.Done())
+	}
+	c.asked = true
+	c.pc.Cork()
+	err := c.pc.WritePacket((&wire.ServiceRequest{Service: wire.ServiceUserauth}).Append(nil), ctx.Done())
+	if err == nil {
+		err = c.pc.WritePacket(b, ctx.Done())
+	}
+	if left := c.pc.Uncork(); err == nil {
+		err = left
+	}
 	return err
 }
 
-func (c *client) serviceAccepted() error {
-	p, err := c.read()
-	if err != nil {
-		return err
-	}
-	var m wire.ServiceAccept
-	if err := wire.Parse(p, &m); err != nil {
-		return c.broken("%v", err)
-	}
-	if m.Service != "" && m.Service != wire.ServiceUserauth {
-		return c.broken("SERVICE_ACCEPT for %q", m.Service)
-	}
-	return nil
-}
-
-// read returns the next message that is not a banner.
-func (c *client) read() ([]byte, error) {
-	for {
-		p, err := c.pc.ReadPacket()
-		if err != nil {
-			return nil, err
-		}
-		switch num := p[0]; {
-		case num == wire.NumUserauthBanner:
-			if err := c.banner(p); err != nil {
-				return nil, err
-			}
-		case num == wire.NumServiceAccept, num >= wire.NumUserauthRequest && num < wire.NumGlobalRequest:
-			return p, nil
-		case num >= wire.NumGlobalRequest && num <= wire.NumChannelFailure:
-			return nil, c.broken("%s before authentication has ended", wire.Name(wire.PhaseAny, num))
-		default:
-			if err := c.pc.Unimplemented(); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
-
-func (c *client) banner(p []byte) error {
-	var m wire.UserauthBanner
-	if err := wire.Parse(p, &m); err != nil {
-		return c.broken("%v", err)
-	}
-	c.banners++
-	c.bannerLen += len(m.Message)
-	if c.banners > maxBanners || c.bannerLen > maxBanner {
-		return c.broken("more than %d banners or %d bytes of them", maxBanners, maxBanner)
-	}
-	if c.cfg.Banner != nil {
-		c.cfg.Banner(m.Message)
-	}
-	return nil
-}
-
-// result reads the verdict on a request.
-func (c *client) result(method, key string, probe bool) (bool, error) {
+// verdict reads the answer to a request that takes no questions.
+func (c *client) verdict() (ok bool, err error) {
 	p, err := c.read()
 	if err != nil {
 		return false, err
 	}
-	return c.answer(p, method, key, probe)
+	return c.judged(p)
 }
 
-func (c *client) answer(p []byte, method, key string, probe bool) (bool, error) {
+// judged takes SUCCESS or FAILURE.
+func (c *client) judged(p []byte) (ok bool, err error) {
 	switch p[0] {
 	case wire.NumUserauthSuccess:
-		c.trace(method, key, probe, "success")
+		if err := wire.Parse(p, &wire.UserauthSuccess{}); err != nil {
+			return false, c.breach("%v", err)
+		}
+		c.report("success")
 		return true, nil
 	case wire.NumUserauthFailure:
-		return c.failed(p, method, key, probe)
+		return false, c.failure(p)
 	}
-	return false, c.broken("%s in answer to a %s request", wire.Name(wire.PhaseAny, p[0]), method)
+	return false, c.breach("message %d in answer to a %s request", p[0], c.attempt.Method)
 }
 
-func (c *client) failed(p []byte, method, key string, probe bool) (bool, error) {
+// failure takes FAILURE, which tells how to go on (RFC 4252, section 5.1).
+func (c *client) failure(p []byte) error {
 	var m wire.UserauthFailure
 	if err := wire.Parse(p, &m); err != nil {
-		return false, c.broken("%v", err)
+		return c.breach("%v", err)
 	}
-	c.methods = m.Methods
-	what := "failure"
-	if m.Partial {
-		what = "partial"
-		if n := len(c.err.Tried); n > 0 {
-			c.err.Tried[n-1] += " (accepted as one of several)"
-		}
+	c.known, c.methods = true, m.Methods
+	if !m.Partial {
+		c.report("failure")
+		return nil
 	}
-	c.trace(method, key, probe, what)
-	return false, nil
+	c.report("partial")
+	c.steps = append(c.steps, c.attempt.Method)
+	if n := len(c.err.Tried); n > 0 {
+		c.err.Tried[n-1] += " (right, but not enough)"
+	}
+	c.nextRound()
+	return nil
 }
 
-func (c *client) trace(method, key string, probe bool, result string) {
-	trace.Emit(c.cfg.Tracer, trace.AuthAttempt{User: c.cfg.User, Method: method, Key: key, Probe: probe, Result: result, CanContinue: c.methods})
+// nextRound makes everything available again that was refused before a partial
+// success: it may have been right, only not yet its turn. A key that was right
+// is of no more use.
+func (c *client) nextRound() {
+	c.passwords, c.kbdints = 0, 0
+	if c.attempt.Key != "" {
+		c.rightKeys = append(c.rightKeys, c.key)
+	}
+	clear(c.usedKeys)
+	for _, id := range c.rightKeys {
+		c.usedKeys[id] = true
+	}
 }
 
-func (c *client) broken(format string, args ...any) error {
-	return c.pc.Abort(wire.DisconnectProtocolError, fmt.Sprintf(format, args...))
+func (c *client) report(result string) {
+	c.attempt.Result, c.attempt.CanContinue = result, c.methods
+	trace.Emit(c.cfg.Tracer, c.attempt)
+}
+
+// tried notes an attempt for the error.
+func (c *client) tried(what string) { c.err.Tried = append(c.err.Tried, what) }
+
+// note notes why something could not be tried.
+func (c *client) note(format string, args ...any) {
+	c.err.Notes = append(c.err.Notes, fmt.Sprintf(format, args...))
+}
+
+// skipped deals with an error of a callback: with ErrSkip the method is left
+// out from now on.
+func (c *client) skipped(method string, err error) error {
+	if errors.Is(err, ErrSkip) {
+		c.dropped = append(c.dropped, method)
+		c.note("%s: %v", method, err)
+		return nil
+	}
+	return &localError{fmt.Errorf("%s: %w", method, err)}
+}
+
+// localError is a fault of ours, which is no AuthError.
+type localError struct{ err error }
+
+func (e *localError) Error() string { return e.err.Error() }
+func (e *localError) Unwrap() error { return e.err }
+
+// ended wraps the error by which the connection ended. After a refusal it is
+// likely that the server had enough of us.
+func (c *client) ended(err error) error {
+	if local, ok := errors.AsType[*localError](err); ok {
+		return local.err
+	}
+	if !c.known {
+		return fmt.Errorf("authenticate: %w", err)
+	}
+	c.err.Remaining, c.err.Err = c.methods, err
+	return &c.err
 }
