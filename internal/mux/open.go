@@ -73,13 +73,12 @@ func (m *Mux) Open(ctx context.Context, typ string, data []byte, o Options) (*Ch
 	}
 	c.mu.Lock()
 	c.abandoned = true
+	answered := c.state != stateOpening
 	c.mu.Unlock()
-	select {
-	case err := <-c.opened: // the answer was faster
-		return c.orError(err)
-	default:
-		return nil, context.Cause(ctx)
+	if answered { // the answer was faster
+		return c.orError(<-c.opened)
 	}
+	return nil, context.Cause(ctx)
 }
 
 func (c *Channel) orError(err error) (*Channel, error) {
