@@ -245,7 +245,7 @@ func (c *client) failure(p []byte) error {
 		return nil
 	}
 	c.report("partial")
-	c.steps = append(c.steps, c.attempt.Method)
+	c.steps = append(c.steps, baseMethod(c.attempt.Method))
 	if n := len(c.err.Tried); n > 0 {
 		c.err.Tried[n-1] += " (right, but not enough)"
 	}

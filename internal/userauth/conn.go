@@ -63,6 +63,14 @@ func signedData(sessionID []byte, user, method string, body *wire.PublickeyBody)
 	return r.Append(wire.AppendString(nil, sessionID))
 }
 
+// baseMethod returns the method's name in lists: hostbound is publickey there.
+func baseMethod(method string) string {
+	if method == wire.MethodHostbound {
+		return wire.MethodPublickey
+	}
+	return method
+}
+
 // watch aborts pc when ctx ends. The function that it returns stops that, and
 // returns ctx's cause if it was too late.
 func watch(ctx context.Context, pc PacketConn, reason uint32) (stop func() error) {

@@ -233,10 +233,7 @@ func validUser(name string) bool {
 // judge decides on one request.
 func (s *server) judge(ctx context.Context, m *wire.UserauthRequest) (outcome, error) {
 	s.attempt = trace.AuthAttempt{User: s.user, Method: oneLine(m.Method)}
-	base := m.Method
-	if base == wire.MethodHostbound {
-		base = wire.MethodPublickey
-	}
+	base := baseMethod(m.Method)
 	switch {
 	case m.Method == wire.MethodNone:
 		return outcome{}, nil
@@ -273,10 +270,7 @@ func (s *server) allowed() []string {
 
 // partial counts a step towards a login of several.
 func (s *server) partial(ctx context.Context, method string, o outcome) error {
-	if method == wire.MethodHostbound {
-		method = wire.MethodPublickey
-	}
-	s.done = append(s.done, method)
+	s.done = append(s.done, baseMethod(method))
 	if o.key != nil {
 		s.used = append(s.used, keyID(o.key))
 	}
