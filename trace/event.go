@@ -156,7 +156,7 @@ func (ChannelClosed) Level() Level { return LevelChannel }
 
 // Forward is the life of one forwarded connection or listener.
 type Forward struct {
-	What       string // "listen", "accept", "open", "refused", "done"
+	What       string // "listen", "accept", "full", "open", "refused", "done"
 	Spec       string // as the person wrote it
 	Local      string
 	Originator string
