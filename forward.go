@@ -2,6 +2,7 @@ package adit
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 
@@ -46,11 +47,17 @@ func (c *Client) Forward(ctx context.Context, fw Forward) (*Forwarding, error) {
 
 // ForwardSpec is Forward for a parsed command line. gateway is GatewayPorts.
 func (c *Client) ForwardSpec(ctx context.Context, spec forward.Spec, gateway bool) (*Forwarding, error) {
-	f, err := forward.Listen(ctx, spec, c.opener, gateway, c.cfg.Tracer)
+	f, err := forward.Listen(ctx, spec, forward.Config{Open: c.opener, Tracer: c.cfg.Tracer, GatewayPorts: gateway})
 	if err != nil {
 		return nil, err
 	}
 	return &Forwarding{f}, nil
+}
+
+// ForwardStdio connects in and out with the target of a parsed command line
+// (-W) until both directions have ended or ctx is done. It closes out.
+func (c *Client) ForwardStdio(ctx context.Context, spec forward.Spec, in io.Reader, out io.Writer) error {
+	return forward.Stdio(ctx, spec, in, out, forward.Config{Open: c.opener, Tracer: c.cfg.Tracer})
 }
 
 func (c *Client) opener(ctx context.Context, host string, port uint16, originator netip.AddrPort) (relay.Conn, error) {
@@ -63,6 +70,10 @@ func (c *Client) opener(ctx context.Context, host string, port uint16, originato
 
 // Addr returns the address that it listens on.
 func (f *Forwarding) Addr() net.Addr { return f.f.Addr() }
+
+// Skipped returns why addresses that were asked for are not listened on while
+// others are.
+func (f *Forwarding) Skipped() []error { return f.f.Skipped() }
 
 // Close stops listening, ends its connections and waits for them.
 func (f *Forwarding) Close() error { return f.f.Close() }

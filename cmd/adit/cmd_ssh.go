@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -132,6 +130,9 @@ func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*
 			err = ferr
 			continue
 		}
+		for _, err := range f.Skipped() {
+			a.Notice(fmt.Sprintf("forward %s: %v", s, err))
+		}
 		if s.Port == 0 {
 			a.Notice(fmt.Sprintf("forward %s: listening on %s", s, f.Addr()))
 		}
@@ -145,59 +146,19 @@ func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*
 
 // runStdio is -W: standard input and output to a target.
 func runStdio(ctx context.Context, c *adit.Client, a *sshArgs) error {
-	host, port, err := forward.ParseTarget(a.stdio)
+	spec, err := forward.ParseStdio(a.stdio)
 	if err != nil {
 		return err
-	}
-	ch, err := c.OpenDirect(ctx, host, port, netip.AddrPort{})
-	if err != nil {
-		return fmt.Errorf("forward to %s: %w", net.JoinHostPort(host, fmt.Sprint(port)), err)
 	}
 	var in io.Reader = os.Stdin
 	if a.noStdin {
 		in = strings.NewReader("")
 	}
-	sent := make(chan error, 1)
-	go func() { // ends with the program when standard input never ends
-		_, err := ch.ReadFrom(in)
-		if err == nil {
-			err = ch.CloseWrite()
-		}
-		sent <- err
-	}()
-	received := make(chan error, 1)
-	go func() {
-		_, err := ch.WriteTo(os.Stdout)
-		os.Stdout.Close() // the reader of our output learns of the end now
-		received <- err
-	}()
-	for range 2 {
-		select {
-		case err = <-received:
-			if err != nil {
-				return err
-			}
-		case err = <-sent:
-			if err != nil && !errors.Is(err, io.ErrClosedPipe) {
-				return fmt.Errorf("standard input: %w", err)
-			}
-		case <-ch.Closed():
-			return errors.Join(<-received, connectionError(c))
-		case <-ctx.Done():
-			return exitError(255)
-		}
+	err = c.ForwardStdio(ctx, spec, in, os.Stdout)
+	if ctx.Err() != nil {
+		return exitError(255)
 	}
-	ch.Close()
-	return nil
-}
-
-func connectionError(c *adit.Client) error {
-	select {
-	case <-c.Done():
-		return c.Err()
-	default:
-		return nil
-	}
+	return err
 }
 
 // runCommand runs a command, or the shell, without a terminal.

@@ -1,184 +1,204 @@
+// Package forward is local forwarding: -L, -D and -W as OpenSSH's client has
+// them, on top of anything that opens direct-tcpip channels.
+//
+// Nothing is sent to the server until somebody connects. Each TCP connection is
+// one channel (RFC 4254, section 7.2), with the true originator; names are
+// looked up by the server. ParseLocal, ParseDynamic and ParseStdio read the
+// command line's forms. Listen binds and serves a Spec, Serve serves listeners
+// that exist already, Stdio forwards one reader and writer.
 package forward
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/relay"
-	"github.com/adit-ssh/adit/socks"
 	"github.com/adit-ssh/adit/trace"
 )
 
 // Opener opens a direct-tcpip channel.
 type Opener func(ctx context.Context, host string, port uint16, originator netip.AddrPort) (relay.Conn, error)
 
-// Limits.
+// DefaultMaxConns is how many connections one Forwarder serves at once unless
+// Config.MaxConns says otherwise.
+const DefaultMaxConns = 16384
+
+// Config says how to forward. Open is required; the rest may be zero.
+type Config struct {
+	Open Opener
+	// Tracer receives trace.Forward events. May be nil.
+	Tracer trace.Tracer
+	// GatewayPorts makes a Spec without a bind address listen on all interfaces
+	// instead of loopback.
+	GatewayPorts bool
+	// Network is "tcp4" or "tcp6" to listen on such addresses only
+	// (AddressFamily); "" and "tcp" are both.
+	Network string
+	// MaxConns is how many connections are served at once; more wait in the
+	// listener's backlog. 0 means DefaultMaxConns.
+	MaxConns int
+}
+
+// Accepting rests after an error such as too many open files, for longer while
+// errors follow each other.
 const (
-	// maxConns is how many connections one Forwarder serves at once; more wait
-	// in the listener's backlog.
-	maxConns = 16384
-	// acceptPause is how long accepting rests after an error such as too many
-	// open files.
-	acceptPause = 50 * time.Millisecond
+	firstPause = 5 * time.Millisecond
+	longPause  = time.Second
 )
 
-// Forwarder listens for one Spec and forwards what comes.
+// Forwarder forwards the connections of its listeners.
 //
-// Goroutines: one for each listener, two for each connection. Close ends and
-// waits for all of them.
+// Goroutines: one for each listener, ended by StopListening; one for each
+// connection and one more while it is relayed, ended by the connection or by
+// Close. Close waits for all of them.
 type Forwarder struct {
+	// Immutable.
 	spec      Spec
-	open      Opener
-	tracer    trace.Tracer
+	cfg       Config
 	listeners []net.Listener
+	skipped   []error
 	lifetime  context.Context
 	cancel    context.CancelFunc
-	slots     chan struct{}
-	wg        sync.WaitGroup
+	slots     chan struct{} // holds one for each connection
+
+	wg sync.WaitGroup
 }
 
-// Listen listens as spec says and forwards until Close. With gateway an empty
-// bind address means all interfaces instead of loopback.
-func Listen(ctx context.Context, spec Spec, open Opener, gateway bool, tracer trace.Tracer) (*Forwarder, error) {
-	f := &Forwarder{spec: spec, open: open, tracer: tracer, slots: make(chan struct{}, maxConns)}
-	f.lifetime, f.cancel = context.WithCancel(context.Background())
-	if err := f.listen(ctx, gateway); err != nil {
-		f.Close()
+// Listen listens as spec says and forwards until Close. ctx bounds the looking
+// up of the bind address only. It succeeds when at least one address could be
+// listened on, as OpenSSH does; Skipped tells of the others. An error is a
+// *ListenError if it is about an address.
+func Listen(ctx context.Context, spec Spec, cfg Config) (*Forwarder, error) {
+	listeners, skipped, err := listen(ctx, spec, cfg)
+	if err != nil {
 		return nil, err
 	}
-	for _, l := range f.listeners {
-		trace.Emit(tracer, trace.Forward{What: "listen", Spec: spec.String(), Local: l.Addr().String()})
-		f.wg.Go(func() { f.accept(l) })
-	}
-	return f, nil
+	return serve(spec, cfg, listeners, skipped), nil
 }
 
-// listen binds. Loopback is 127.0.0.1 and, where there is one, ::1, on the same
-// port.
-func (f *Forwarder) listen(ctx context.Context, gateway bool) error {
-	hosts := []string{f.spec.Bind}
-	optional := false
-	switch f.spec.Bind {
-	case "", "localhost":
-		hosts, optional = []string{"127.0.0.1", "::1"}, true
-		if gateway && f.spec.Bind == "" {
-			hosts = []string{""}
-		}
-	case "*":
-		hosts = []string{""}
+// Serve forwards what the listeners accept, until Close. It owns them. Their
+// connections must be relay.Conns, as those of TCP and unix listeners are. Of
+// spec only the target is used.
+func Serve(spec Spec, cfg Config, listeners ...net.Listener) *Forwarder {
+	return serve(spec, cfg, listeners, nil)
+}
+
+func serve(spec Spec, cfg Config, listeners []net.Listener, skipped []error) *Forwarder {
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = DefaultMaxConns
 	}
-	port := f.spec.Port
-	var lc net.ListenConfig
-	for i, host := range hosts {
-		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
-		if err != nil {
-			if i > 0 && optional {
-				continue // no IPv6, or the port is taken there
-			}
-			return fmt.Errorf("forward %s: %w", f.spec, err)
-		}
-		f.listeners = append(f.listeners, l)
-		port = uint16(l.Addr().(*net.TCPAddr).Port)
+	f := &Forwarder{spec: spec, cfg: cfg, listeners: listeners, skipped: skipped, slots: make(chan struct{}, cfg.MaxConns)}
+	f.lifetime, f.cancel = context.WithCancel(context.Background())
+	for _, err := range skipped {
+		f.emit(trace.Forward{What: "listen", Err: err.Error()})
 	}
-	return nil
+	for _, l := range listeners {
+		f.emit(trace.Forward{What: "listen", Local: l.Addr().String()})
+		f.wg.Go(func() { f.accept(l) })
+	}
+	return f
 }
 
 // Addr returns the address of the first listener.
 func (f *Forwarder) Addr() net.Addr { return f.listeners[0].Addr() }
 
-// Close stops listening, ends the connections and waits for all goroutines.
-func (f *Forwarder) Close() error {
-	f.cancel()
+// Addrs returns the addresses of all listeners.
+func (f *Forwarder) Addrs() []net.Addr {
+	var addrs []net.Addr
 	for _, l := range f.listeners {
-		l.Close()
+		addrs = append(addrs, l.Addr())
 	}
-	f.wg.Wait()
-	return nil
+	return addrs
 }
 
-func (f *Forwarder) accept(l net.Listener) {
-	for {
-		select {
-		case f.slots <- struct{}{}:
-		case <-f.lifetime.Done():
-			return
+// Skipped returns why addresses that the Spec means are not listened on.
+func (f *Forwarder) Skipped() []error { return slices.Clone(f.skipped) }
+
+// Conns returns how many connections are being served.
+func (f *Forwarder) Conns() int { return len(f.slots) }
+
+// StopListening closes the listeners and leaves connections alone.
+func (f *Forwarder) StopListening() error {
+	var errs []error
+	for _, l := range f.listeners {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// Wait waits until the listeners are closed and all connections have ended.
+func (f *Forwarder) Wait() { f.wg.Wait() }
+
+// Close stops listening, ends the connections, each with a reset if it is not
+// at its end, and waits for all goroutines.
+func (f *Forwarder) Close() error {
+	f.cancel()
+	err := f.StopListening()
+	f.wg.Wait()
+	return err
+}
+
+// accept serves l until it is closed. It takes a slot before it accepts, so
+// that what can't be served stays in the backlog.
+func (f *Forwarder) accept(l net.Listener) {
+	pause := time.Duration(0)
+	for f.takeSlot(l) {
 		c, err := l.Accept()
 		if err == nil {
+			pause = 0
 			f.wg.Go(func() {
-				defer func() { <-f.slots }()
-				f.serve(c.(*net.TCPConn))
+				defer f.freeSlot()
+				f.forward(c)
 			})
 			continue
 		}
-		<-f.slots
+		f.freeSlot()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		trace.Emit(f.tracer, trace.Forward{What: "accept", Spec: f.spec.String(), Err: err.Error()})
-		pause := time.NewTimer(acceptPause)
+		if pause == 0 { // Once, not for each of a row.
+			f.emit(trace.Forward{What: "accept", Local: l.Addr().String(), Err: err.Error()})
+		}
+		pause = min(max(firstPause, 2*pause), longPause)
+		timer := time.NewTimer(pause)
 		select {
-		case <-pause.C:
+		case <-timer.C:
 		case <-f.lifetime.Done():
-			pause.Stop()
+			timer.Stop()
 		}
 	}
 }
 
-// serve forwards one connection.
-func (f *Forwarder) serve(c *net.TCPConn) {
-	defer c.Close()
-	e := trace.Forward{Spec: f.spec.String(), Local: c.LocalAddr().String(), Originator: c.RemoteAddr().String()}
-	host, port := f.spec.Host, f.spec.HostPort
-	var req *socks.Request
-	if f.spec.Dynamic {
-		var err error
-		if req, err = socks.Accept(f.lifetime, c); err != nil {
-			e.What, e.Err = "refused", err.Error()
-			trace.Emit(f.tracer, e)
-			return
-		}
-		host, port = req.Host, req.Port
+// takeSlot waits for a free slot. It reports false once Close was called.
+func (f *Forwarder) takeSlot(l net.Listener) bool {
+	select {
+	case f.slots <- struct{}{}:
+		return true
+	default:
 	}
-	e.Target = net.JoinHostPort(host, strconv.Itoa(int(port)))
-	remote, err := f.open(f.lifetime, host, port, originator(c))
-	if err != nil {
-		e.What, e.Err = "refused", err.Error()
-		trace.Emit(f.tracer, e)
-		if req != nil {
-			o := relay.OutcomeOf(err)
-			req.Refuse(socks.Refusal{Reply: socks.Reply(o.SOCKS()), Status: o.HTTP(), Text: o.String()})
-		}
-		return
+	f.emit(trace.Forward{What: "full", Local: l.Addr().String(),
+		Err: strconv.Itoa(f.cfg.MaxConns) + " connections are open; more must wait"})
+	select {
+	case f.slots <- struct{}{}:
+		return true
+	case <-f.lifetime.Done():
+		return false
 	}
-	var head []byte
-	if req != nil {
-		if err := req.Grant(netip.AddrPort{}); err != nil {
-			remote.Close()
-			return
-		}
-		head = req.Rest()
-	}
-	e.What = "open"
-	trace.Emit(f.tracer, e)
-	res := relay.Pipe(f.lifetime, c, remote, head)
-	e.What, e.In, e.Out = "done", res.In, res.Out
-	if res.Err != nil {
-		e.Err = res.Err.Error()
-	}
-	trace.Emit(f.tracer, e)
 }
 
-func originator(c net.Conn) netip.AddrPort {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+func (f *Forwarder) freeSlot() { <-f.slots }
+
+func (f *Forwarder) emit(e trace.Forward) {
+	if trace.Wants(f.cfg.Tracer, trace.LevelConn) {
+		e.Spec = f.spec.String()
+		trace.Emit(f.cfg.Tracer, e)
 	}
-	return netip.AddrPort{}
 }

@@ -1,0 +1,116 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/relay"
+	"github.com/adit-ssh/adit/socks"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// errPath is what an Opener of channels to host and port can't do.
+var errPath = errors.New("forwarding to and from unix sockets is not supported")
+
+// forward serves one connection from its first byte to its last.
+func (f *Forwarder) forward(c net.Conn) {
+	defer c.Close()
+	local, ok := c.(relay.Conn)
+	if !ok {
+		f.emit(trace.Forward{What: "refused", Err: "a connection without half-close"})
+		return
+	}
+	e := f.event(c)
+	if !f.spec.Dynamic {
+		f.relay(e, local, f.spec.Host, f.spec.HostPort, nil)
+		return
+	}
+	req, err := socks.Accept(f.lifetime, c)
+	if err != nil {
+		if err != io.EOF { // Somebody who only looks whether the port is open.
+			e.What, e.Err = "refused", err.Error()
+			f.emit(e)
+		}
+		f.linger(local)
+		return
+	}
+	f.relay(e, local, req.Host, req.Port, req)
+}
+
+// relay opens a channel to the target and copies. req is nil unless a proxy's
+// client waits for an answer.
+func (f *Forwarder) relay(e trace.Forward, local relay.Conn, host string, port uint16, req *socks.Request) {
+	e.Target = net.JoinHostPort(host, strconv.Itoa(int(port)))
+	e.What = "accept"
+	f.emit(e)
+	remote, err := f.cfg.Open(f.lifetime, host, port, originator(local))
+	if err != nil {
+		e.What, e.Err = "refused", err.Error()
+		f.emit(e)
+		if req != nil {
+			o := relay.OutcomeOf(err)
+			req.Refuse(socks.Refusal{Reply: socks.Reply(o.SOCKS()), Status: o.HTTP(), Text: o.String()})
+			f.linger(local)
+		}
+		return
+	}
+	var head []byte
+	if req != nil {
+		if err := req.Grant(netip.AddrPort{}); err != nil {
+			e.What, e.Err = "done", errors.Join(err, relay.Reset(remote)).Error()
+			f.emit(e)
+			return
+		}
+		head = req.Rest()
+	}
+	e.What = "open"
+	f.emit(e)
+	res := relay.Pipe(f.lifetime, local, remote, head)
+	e.What, e.In, e.Out = "done", res.In, res.Out
+	if res.Err != nil {
+		e.Err = res.Err.Error()
+	}
+	f.emit(e)
+}
+
+// Limits of linger.
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger lets an answer that was just written reach a client that has sent more
+// than we read: closing a socket with unread data resets the connection, and
+// the answer may be lost.
+func (f *Forwarder) linger(c relay.Conn) {
+	if c.CloseWrite() != nil {
+		return
+	}
+	stop := context.AfterFunc(f.lifetime, func() { c.Close() })
+	defer stop()
+	c.SetReadDeadline(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c, lingerBytes)
+}
+
+// event returns an event with the addresses of c, if anybody wants it.
+func (f *Forwarder) event(c net.Conn) (e trace.Forward) {
+	if trace.Wants(f.cfg.Tracer, trace.LevelConn) {
+		e.Local, e.Originator = c.LocalAddr().String(), c.RemoteAddr().String()
+	}
+	return e
+}
+
+// originator is who connected, for the server's log and policy. IPv4 is IPv4
+// whatever kind of socket it came through.
+func originator(c net.Conn) netip.AddrPort {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
