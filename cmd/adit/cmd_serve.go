@@ -54,7 +54,7 @@ connections.`,
 			for _, w := range keys.Warnings {
 				fmt.Fprintf(os.Stderr, "adit: warning: %s; the line is skipped\n", w)
 			}
-			if len(keys.Keys) == 0 {
+			if keys.Len() == 0 {
 				return fmt.Errorf("no usable key in %v: nobody could log in", authorized)
 			}
 			cfg.Authorize = keys.Authorize

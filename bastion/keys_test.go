@@ -1,0 +1,83 @@
+package bastion
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+func newKey(t testing.TB) gossh.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := gossh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestKeys(t *testing.T) {
+	plain, limited, shut, away, ca := newKey(t), newKey(t), newKey(t), newKey(t), newKey(t)
+	line := func(options string, k gossh.Signer) string {
+		return options + string(gossh.MarshalAuthorizedKey(k.PublicKey()))
+	}
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	for name, text := range map[string]string{
+		one: line("", plain) + "nonsense\n" + line(`permitopen="db:5432",permitopen="[::1]:*" `, limited),
+		two: line("restrict ", shut) + line(`from="10.0.0.0/8" `, away) + line(`cert-authority,permitopen="web:80" `, ca),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := LoadKeys(one, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(keys.Warnings) != 1 || !strings.HasPrefix(keys.Warnings[0], one+":2: ") || keys.Len() != 5 {
+		t.Errorf("%d keys, warnings %q", keys.Len(), keys.Warnings)
+	}
+	cert := &gossh.Certificate{
+		Key: newKey(t).PublicKey(), CertType: gossh.UserCert, ValidPrincipals: []string{"alice"}, ValidBefore: gossh.CertTimeInfinity,
+		Permissions: gossh.Permissions{Extensions: map[string]string{"permit-port-forwarding": ""}},
+	}
+	if err := cert.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, user string
+		key        gossh.PublicKey
+		host       string
+		port       uint16
+		in, allows bool
+	}{
+		{"plain", "anybody", plain.PublicKey(), "x", 1, true, true},
+		{"permitopen", "anybody", limited.PublicKey(), "db", 5432, true, true},
+		{"permitopen, address", "anybody", limited.PublicKey(), "::1", 9, true, true},
+		{"permitopen, another port", "anybody", limited.PublicKey(), "db", 22, true, false},
+		{"restrict", "anybody", shut.PublicKey(), "db", 5432, true, false},
+		{"from elsewhere", "anybody", away.PublicKey(), "db", 5432, false, false},
+		{"certificate", "alice", cert, "web", 80, true, true},
+		{"certificate, another port", "alice", cert, "web", 81, true, false},
+		{"certificate, another user", "bob", cert, "web", 80, false, false},
+		{"unknown", "anybody", newKey(t).PublicKey(), "x", 1, false, false},
+	} {
+		p := keys.Authorize(t.Context(), tt.user, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, tt.key)
+		if (p != nil) != tt.in || p.Allows(tt.host, tt.port) != tt.allows {
+			t.Errorf("%s: %+v, want login %v and %s:%d %v", tt.name, p, tt.in, tt.host, tt.port, tt.allows)
+		}
+	}
+	if _, err := LoadKeys(filepath.Join(dir, "none")); err == nil {
+		t.Error("a file that does not exist is no error")
+	}
+}
