@@ -1,0 +1,200 @@
+package mux_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/transport"
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// hand returns a Mux, and a transport to drive its peer by hand.
+func hand(t testing.TB, cfg mux.Config) (m *mux.Mux, peer *transport.Conn) {
+	t.Helper()
+	census(t)
+	a, b := tcpPipe(t)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var tc *transport.Conn
+	var cerr, serr error
+	wg.Go(func() {
+		peer, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{signer}})
+	})
+	tc, cerr = transport.Client(t.Context(), a, &transport.Config{CheckHostKey: func(string, gossh.PublicKey) error { return nil }})
+	wg.Wait()
+	if err := errors.Join(cerr, serr); err != nil {
+		t.Fatal(err)
+	}
+	m = mux.New(tc, cfg)
+	t.Cleanup(func() { m.Close(); peer.Close() })
+	return m, peer
+}
+
+func send(t testing.TB, peer *transport.Conn, msgs ...wire.Msg) {
+	t.Helper()
+	for _, m := range msgs {
+		if err := peer.WritePacket(m.Append(nil), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// want reads the next message and checks its type.
+func want[M wire.Msg](t testing.TB, why string, peer *transport.Conn, m M) M {
+	t.Helper()
+	p, err := peer.ReadPacket()
+	if err != nil {
+		t.Fatalf("%s: %v", why, err)
+	}
+	if err := wire.Parse(p, m); err != nil {
+		t.Fatalf("%s: %v", why, err)
+	}
+	return m
+}
+
+// acceptAll is a Config that takes every channel and leaves it alone.
+func acceptAll(channels chan *mux.Channel) mux.Config {
+	return mux.Config{Window: 1000, WindowMax: 1, Open: func(p *mux.Pending) {
+		if c, err := p.Accept(mux.Options{}); err == nil {
+			channels <- c
+		}
+	}}
+}
+
+func TestPeerBreaksRules(t *testing.T) {
+	open := &wire.ChannelOpen{Type: "x", SenderChannel: 42, InitialWindow: 1000, MaxPacket: 1000}
+	for name, c := range map[string]struct {
+		msgs []wire.Msg // after the channel 0 is open
+		want string
+	}{
+		"data beyond the window":        {[]wire.Msg{&wire.ChannelData{Data: make([]byte, 1001)}}, "window"},
+		"data beyond the window, later": {[]wire.Msg{&wire.ChannelData{Data: make([]byte, 900)}, &wire.ChannelData{Data: make([]byte, 900)}}, "window"},
+		"stderr beyond the window":      {[]wire.Msg{&wire.ChannelExtendedData{DataType: 1, Data: make([]byte, 1001)}}, "window"},
+		"data after EOF":                {[]wire.Msg{&wire.ChannelEOF{}, &wire.ChannelData{Data: []byte{1}}}, "after EOF"},
+		"unknown channel":               {[]wire.Msg{&wire.ChannelData{RecipientChannel: 7, Data: []byte{1}}}, "not open"},
+		"absurd channel":                {[]wire.Msg{&wire.ChannelEOF{RecipientChannel: 1<<32 - 1}}, "not open"},
+		"window overflow":               {[]wire.Msg{&wire.ChannelWindowAdjust{Bytes: 1<<32 - 1}}, "CHANNEL_WINDOW_ADJUST"},
+		"confirmation for nothing":      {[]wire.Msg{&wire.ChannelOpenConfirmation{}}, "does not wait"},
+		"failure for nothing":           {[]wire.Msg{&wire.ChannelOpenFailure{Reason: 1}}, "does not wait"},
+		"userauth again":                {[]wire.Msg{&wire.UserauthRequest{User: "u"}}, "after authentication"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			channels := make(chan *mux.Channel, 1)
+			m, peer := hand(t, acceptAll(channels))
+			send(t, peer, open)
+			want(t, "the open is confirmed", peer, new(wire.ChannelOpenConfirmation))
+			send(t, peer, c.msgs...)
+			for {
+				if _, err := peer.ReadPacket(); err != nil {
+					d, ok := errors.AsType[*transport.DisconnectError](err)
+					if !ok || d.Reason != wire.DisconnectProtocolError || !strings.Contains(d.Text, c.want) {
+						t.Errorf("got %v, want DISCONNECT 2 with %q", err, c.want)
+					}
+					break
+				}
+			}
+			<-m.Done()
+			if _, err := (<-channels).Read(make([]byte, 2000)); err == nil && !strings.Contains(name, "later") && name != "data after EOF" {
+				t.Error("the channel survives its connection")
+			}
+		})
+	}
+}
+
+func TestPeerOddities(t *testing.T) {
+	channels := make(chan *mux.Channel, 1)
+	_, peer := hand(t, acceptAll(channels))
+	send(t, peer,
+		&wire.RequestSuccess{}, &wire.RequestFailure{}, // nobody asked
+		&wire.ChannelWindowAdjust{RecipientChannel: 99, Bytes: 1}, // too late
+		&wire.ChannelOpen{Type: "x", SenderChannel: 1, InitialWindow: 10, MaxPacket: 0})
+	if m := want(t, "packets of 0 bytes are refused", peer, new(wire.ChannelOpenFailure)); m.RecipientChannel != 1 {
+		t.Errorf("refusal is for channel %d", m.RecipientChannel)
+	}
+	if err := peer.WritePacket([]byte{127, 1, 2}, nil); err != nil {
+		t.Fatal(err)
+	}
+	// UNIMPLEMENTED is the transport's: it is seen by what comes after it only.
+	send(t, peer, &wire.GlobalRequest{Type: "?", WantReply: true})
+	want(t, "unknown global requests are refused", peer, new(wire.RequestFailure))
+
+	send(t, peer, &wire.ChannelOpen{Type: "x", SenderChannel: 5, InitialWindow: 3, MaxPacket: 2})
+	id := want(t, "the open is confirmed", peer, new(wire.ChannelOpenConfirmation)).SenderChannel
+	c := <-channels
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := c.Write([]byte("abcdef")); err != nil {
+			t.Error(err)
+		}
+		c.CloseWrite()
+	})
+	for _, part := range []string{"ab", "c"} {
+		if m := want(t, "packets keep to the peer's size and window", peer, new(wire.ChannelData)); string(m.Data) != part {
+			t.Errorf("got %q, want %q", m.Data, part)
+		}
+	}
+	send(t, peer, &wire.ChannelWindowAdjust{RecipientChannel: id, Bytes: 100})
+	for _, part := range []string{"de", "f"} {
+		if m := want(t, "an adjust lets the rest out", peer, new(wire.ChannelData)); string(m.Data) != part {
+			t.Errorf("got %q, want %q", m.Data, part)
+		}
+	}
+	want(t, "EOF follows the data", peer, new(wire.ChannelEOF))
+	wg.Wait()
+	send(t, peer, &wire.ChannelRequest{RecipientChannel: id, Type: "pty-req", WantReply: true})
+	want(t, "requests are refused where nobody takes them", peer, new(wire.ChannelFailure))
+	send(t, peer, &wire.ChannelSuccess{RecipientChannel: id}) // nobody asked
+	send(t, peer, &wire.ChannelClose{RecipientChannel: id})
+	want(t, "CLOSE is answered", peer, new(wire.ChannelClose))
+	<-c.Closed()
+}
+
+func TestTooManyPending(t *testing.T) {
+	release := make(chan struct{})
+	cfg := mux.Config{MaxPending: 2, Open: func(p *mux.Pending) {
+		<-release
+		p.Reject(wire.OpenConnectFailed, "late")
+	}}
+	_, peer := hand(t, cfg)
+	for i := range uint32(3) {
+		send(t, peer, &wire.ChannelOpen{Type: "x", SenderChannel: i, InitialWindow: 1, MaxPacket: 1})
+	}
+	m := want(t, "the third is refused at once", peer, new(wire.ChannelOpenFailure))
+	if m.RecipientChannel != 2 || m.Reason != wire.OpenResourceShortage {
+		t.Errorf("got %+v", m)
+	}
+	close(release)
+	for range 2 {
+		want(t, "the others get their answer", peer, new(wire.ChannelOpenFailure))
+	}
+}
+
+func TestTooManyChannels(t *testing.T) {
+	channels := make(chan *mux.Channel, 2)
+	cfg := acceptAll(channels)
+	cfg.MaxChannels = 1
+	m, peer := hand(t, cfg)
+	send(t, peer, &wire.ChannelOpen{Type: "x", SenderChannel: 1, InitialWindow: 1, MaxPacket: 1})
+	want(t, "the first is confirmed", peer, new(wire.ChannelOpenConfirmation))
+	send(t, peer, &wire.ChannelOpen{Type: "x", SenderChannel: 2, InitialWindow: 1, MaxPacket: 1})
+	if f := want(t, "the second is refused", peer, new(wire.ChannelOpenFailure)); f.Reason != wire.OpenResourceShortage {
+		t.Errorf("got %+v", f)
+	}
+	if n := m.Channels(); n != 1 {
+		t.Errorf("%d channels in the table", n)
+	}
+}
