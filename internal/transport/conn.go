@@ -2,9 +2,9 @@ package transport
 
 import (
 	"context"
-	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -116,7 +116,7 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	c.tracePackets = trace.Wants(cfg.Tracer, trace.LevelPacket)
 	sock, quickAck := newSocket(nc)
 	var seed [32]byte
-	crand.Read(seed[:])
+	io.ReadFull(cfg.rand(), seed[:])
 	c.out.init(sock, seed, c.done)
 	c.out.fail = func(err error) { c.fail(fmt.Errorf("write: %w", err)) }
 	c.out.grown = c.grownOut
