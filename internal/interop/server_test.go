@@ -9,7 +9,10 @@ import (
 	"os/exec"
 	"os/user"
 	"strings"
+	"sync"
 	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
 )
@@ -27,6 +30,7 @@ var peerServers = []peerServer{
 		py := needPython(t, "asyncssh")
 		return startPort(t, exec.Command(py, "testdata/asyncssh_server.py", k.path("ssh_host_ed25519_key"), k.path("authorized_keys")))
 	}},
+	{"x/crypto", startXCrypto},
 	{"Erlang OTP", func(t *testing.T, k *keys) int {
 		return startPort(t, exec.Command(need(t, "escript", "erlang-base"), "testdata/otp.escript", "server", k.dir))
 	}},
@@ -139,4 +143,71 @@ func lendHome(t *testing.T, k *keys) {
 			os.Remove(path)
 		}
 	})
+}
+
+// startXCrypto serves direct-tcpip with golang.org/x/crypto/ssh.
+func startXCrypto(t *testing.T, k *keys) int {
+	t.Helper()
+	cfg := &gossh.ServerConfig{PublicKeyCallback: func(_ gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
+		if string(key.Marshal()) != string(k.user.PublicKey().Marshal()) {
+			return nil, errors.New("another key")
+		}
+		return nil, nil
+	}}
+	cfg.AddHostKey(k.host)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, chans, reqs, err := gossh.NewServerConn(nc, cfg)
+		if err != nil {
+			t.Errorf("x/crypto: %v", err)
+			return
+		}
+		wg.Go(func() { gossh.DiscardRequests(reqs) })
+		for nch := range chans {
+			wg.Go(func() { forwardXCrypto(nch) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func forwardXCrypto(nch gossh.NewChannel) {
+	var d struct {
+		Host       string
+		Port       uint32
+		Originator string
+		OPort      uint32
+	}
+	if err := gossh.Unmarshal(nch.ExtraData(), &d); err != nil {
+		nch.Reject(gossh.ConnectionFailed, "malformed")
+		return
+	}
+	out, err := net.Dial("tcp", net.JoinHostPort(d.Host, fmt.Sprint(d.Port)))
+	if err != nil {
+		nch.Reject(gossh.ConnectionFailed, err.Error())
+		return
+	}
+	defer out.Close()
+	ch, reqs, err := nch.Accept()
+	if err != nil {
+		return
+	}
+	defer ch.Close()
+	go gossh.DiscardRequests(reqs) // ends with the channel
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		io.Copy(out, ch)
+		out.(*net.TCPConn).CloseWrite()
+	})
+	io.Copy(ch, out)
+	ch.CloseWrite()
+	wg.Wait()
 }
