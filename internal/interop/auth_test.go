@@ -1,0 +1,167 @@
+package interop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// authTrace records the login attempts of one connection.
+type authTrace struct {
+	mu       sync.Mutex
+	attempts []string
+}
+
+func (*authTrace) Level() trace.Level { return trace.LevelConn }
+
+func (a *authTrace) Trace(_ time.Time, e trace.Event) {
+	if at, ok := e.(trace.AuthAttempt); ok {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		line := at.Method + " " + at.Result
+		if at.Probe {
+			line = "probe " + line
+		}
+		a.attempts = append(a.attempts, line)
+	}
+}
+
+// login dials and returns the attempts it took.
+func login(t *testing.T, s *testpeer.Server, signers ...gossh.Signer) (string, error) {
+	t.Helper()
+	tr := new(authTrace)
+	c, err := adit.Dial(t.Context(), s.User+"@"+s.Addr, &adit.Config{
+		CheckHostKey: adit.FixedHostKey(s.HostKeys[0]), Keys: adit.Keys(signers...), Tracer: tr,
+	})
+	if err == nil {
+		c.Close()
+	}
+	return strings.Join(tr.attempts, ", "), err
+}
+
+const bound = "publickey-hostbound-v00@openssh.com"
+
+// One key takes one request, bound to the host key: sshd sends EXT_INFO with its
+// NEWKEYS.
+func TestLoginTakesOneRequest(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	for _, typ := range testpeer.KeyTypes {
+		t.Run(typ, func(t *testing.T) {
+			s := testpeer.SSHD(t, testpeer.SSHDOptions{UserKey: testpeer.NewKey(t, typ)})
+			got, err := login(t, s, s.Key.Signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != bound+" success" {
+				t.Errorf("attempts: %s", got)
+			}
+		})
+	}
+}
+
+func TestLoginWithManyKeys(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	other := testpeer.NewKey(t, "ecdsa").Signer
+	got, err := login(t, s, other, s.Key.Signer, testpeer.NewKey(t, "rsa").Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "probe " + bound + " failure, probe " + bound + " key accepted, " + bound + " success"; got != want {
+		t.Errorf("attempts: %s\nwant: %s", got, want)
+	}
+	var wrong []gossh.Signer
+	for range 8 {
+		wrong = append(wrong, testpeer.NewKey(t, "ed25519").Signer)
+	}
+	got, err = login(t, s, wrong...)
+	e, ok := errors.AsType[*adit.AuthError](err)
+	if !ok || e.Err == nil || len(e.Tried) != 6 || !strings.Contains(err.Error(), "Too many authentication failures") {
+		t.Errorf("eight wrong keys: %v (%s)", err, got)
+	}
+}
+
+func TestLoginInTwoSteps(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	a, b := testpeer.NewKey(t, "ed25519"), testpeer.NewKey(t, "rsa")
+	file := filepath.Join(t.TempDir(), "authorized_keys")
+	if err := os.WriteFile(file, []byte(a.Line()+"\n"+b.Line()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"AuthorizedKeysFile " + file, "AuthenticationMethods publickey,publickey"}})
+	got, err := login(t, s, a.Signer, b.Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "probe " + bound + " key accepted, " + bound + " partial, " + bound + " success"; got != want {
+		t.Errorf("attempts: %s\nwant: %s", got, want)
+	}
+	_, err = login(t, s, a.Signer)
+	if e, ok := errors.AsType[*adit.AuthError](err); !ok || !strings.Contains(err.Error(), "right, but not enough") {
+		t.Errorf("one key of two: %v (%+v)", err, e)
+	}
+}
+
+func TestLoginWithCertificate(t *testing.T) {
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	for _, typ := range testpeer.KeyTypes {
+		t.Run(typ, func(t *testing.T) {
+			ca, key := testpeer.NewKey(t, "ed25519"), testpeer.NewKey(t, typ)
+			s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"TrustedUserCAKeys " + ca.Path + ".pub"}})
+			cert, err := gossh.NewCertSigner(key.Certify(t, ca, "user", []string{s.User}), key.Signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := login(t, s, cert); err != nil || got != bound+" success" {
+				t.Errorf("certificate: %v (%s)", err, got)
+			}
+			if _, err := login(t, s, key.Signer); err == nil {
+				t.Error("the bare key is let in")
+			}
+		})
+	}
+}
+
+// OpenSSH's client shows certificates, and keys of all types, to our server.
+func TestOurServerTakesKeysAndCertificates(t *testing.T) {
+	ssh := need(t, "ssh", "openssh-client")
+	testpeer.Need(t, "ssh-keygen")
+	ca := testpeer.NewKey(t, "ecdsa")
+	greeting := testpeer.GreetingTarget(t, "hello from inside")
+	for _, typ := range testpeer.KeyTypes {
+		for _, certified := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/certificate=%v", typ, certified), func(t *testing.T) {
+				k := newKeys(t)
+				key := testpeer.NewKey(t, typ)
+				line := key.Line()
+				if certified {
+					line = "cert-authority,permitopen=\"" + greeting.Addr + "\" " + ca.Line()
+					key.Certify(t, ca, "user", []string{"alice"}, "-O", "source-address=127.0.0.0/8")
+				}
+				k.write(t, "authorized_keys", line+"\n")
+				port := startBastion(t, k)
+				k.write(t, "known_hosts", fmt.Sprintf("[127.0.0.1]:%d ssh-ed25519 %s\n", port, k.hostBlob()))
+				for user, in := range map[string]bool{"alice": true, "bob": !certified} {
+					cmd := exec.Command(ssh, "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
+						"-o", "UserKnownHostsFile="+k.path("known_hosts"), "-i", key.Path, "-p", fmt.Sprint(port), "-W", greeting.Addr, user+"@127.0.0.1")
+					out, err := cmd.Output()
+					if got := string(out) == "hello from inside"; got != in {
+						t.Errorf("%s: got %q, %v, want login %v", user, out, err, in)
+					}
+				}
+			})
+		}
+	}
+}
