@@ -17,6 +17,9 @@ import (
 // Key is a key to log in with.
 type Key = userauth.Key
 
+// ContextSigner is a Signer that may wait, for a person or for an agent.
+type ContextSigner = userauth.ContextSigner
+
 // Prompt is one question of keyboard-interactive authentication.
 type Prompt = wire.Prompt
 
@@ -34,8 +37,8 @@ type Config struct {
 	// all that are supported and safe, certificates and Ed25519 first.
 	HostKeyAlgorithms []string
 
-	// Keys are tried in order (IdentityFile, IdentityAgent). Called once, when
-	// the server wants a public key.
+	// Keys are tried in order (IdentityFile, IdentityAgent). Called once, before
+	// the login begins: it should not bother a person, see ContextSigner.
 	Keys func(ctx context.Context) ([]Key, error)
 	// Password asks for a password (PasswordAuthentication); nil: never.
 	Password func(ctx context.Context) (string, error)

@@ -133,37 +133,28 @@ func (o *Options) fileKeys(ctx context.Context, path string) ([]adit.Key, error)
 		return nil, err
 	}
 	signer, err := gossh.ParsePrivateKey(b)
-	if _, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
+	locked := false
+	if missing, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
 		if o.BatchMode || o.Prompter == nil {
 			return nil, fmt.Errorf("identity file %s needs a passphrase, and there is nobody to ask", path)
 		}
-		signer, err = o.unlock(ctx, path, b)
+		unlock := &unlocker{o: o, path: path, file: b}
+		if locked = missing.PublicKey != nil; locked {
+			signer, err = &lockedSigner{unlock, missing.PublicKey}, nil
+		} else {
+			signer, err = unlock.signer(ctx) // PEM does not tell whose key it is
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("identity file %s: %w", path, err)
 	}
-	keys := []adit.Key{{Signer: signer, Comment: path}}
+	keys := []adit.Key{{Signer: signer, Comment: path, Probe: locked}}
 	if cert, err := readCertificate(path+"-cert.pub", signer); err == nil {
-		keys = append([]adit.Key{{Signer: cert, Comment: path + "-cert.pub"}}, keys...)
+		keys = append([]adit.Key{{Signer: cert, Comment: path + "-cert.pub", Probe: locked}}, keys...)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		o.notice("warning: " + err.Error())
 	}
 	return keys, nil
-}
-
-func (o *Options) unlock(ctx context.Context, path string, b []byte) (gossh.Signer, error) {
-	var err error
-	for range 3 {
-		pass, askErr := o.mustAsk(ctx, fmt.Sprintf("Passphrase of %s: ", path), false)
-		if askErr != nil {
-			return nil, askErr
-		}
-		var s gossh.Signer
-		if s, err = gossh.ParsePrivateKeyWithPassphrase(b, []byte(pass)); err == nil {
-			return s, nil
-		}
-	}
-	return nil, err
 }
 
 func readCertificate(path string, signer gossh.Signer) (gossh.Signer, error) {
@@ -182,6 +173,9 @@ func readCertificate(path string, signer gossh.Signer) (gossh.Signer, error) {
 	s, err := gossh.NewCertSigner(cert, signer)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s: %w", path, err)
+	}
+	if l, ok := signer.(*lockedSigner); ok {
+		return &lockedSigner{l.unlock, cert}, nil
 	}
 	return s, nil
 }

@@ -1,0 +1,97 @@
+package setup
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/testpeer"
+)
+
+// typist gives one answer after the other, and goes away after the last.
+type typist struct {
+	answers []string
+	asked   int
+}
+
+func (p *typist) Ask(context.Context, string, bool) (string, bool, error) {
+	p.asked++
+	if p.asked > len(p.answers) {
+		return "", false, nil
+	}
+	return p.answers[p.asked-1], true, nil
+}
+
+// writeLocked makes a key with a passphrase, and its certificate. One round of
+// key derivation keeps the test quick.
+func writeLocked(t *testing.T, passphrase string) (path string, public gossh.PublicKey) {
+	t.Helper()
+	testpeer.Need(t, "ssh-keygen")
+	ca := testpeer.NewKey(t, "ed25519")
+	path = filepath.Join(t.TempDir(), "id")
+	for _, args := range [][]string{
+		{"-q", "-t", "ed25519", "-a", "1", "-N", passphrase, "-f", path},
+		{"-q", "-s", ca.Path, "-I", "id", "-n", "alice", path + ".pub"},
+	} {
+		if out, err := exec.Command("ssh-keygen", args...).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+	}
+	b, err := os.ReadFile(path + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public, _, _, _, err = gossh.ParseAuthorizedKey(b); err != nil {
+		t.Fatal(err)
+	}
+	return path, public
+}
+
+func TestPassphraseIsAskedForWhenTheKeySigns(t *testing.T) {
+	path, public := writeLocked(t, "open sesame")
+	who := &typist{answers: []string{"wrong", "open sesame"}}
+	o := &Options{IdentityFiles: []string{path}, IdentityAgent: "none", Prompter: who}
+	keys, err := o.keys(t.Context())
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if who.asked != 0 {
+		t.Error("asked before the key was needed")
+	}
+	for _, k := range keys {
+		s, ok := k.Signer.(adit.ContextSigner)
+		if !ok || !k.Probe {
+			t.Fatalf("%s: context signer %v, probe %v", k.Comment, ok, k.Probe)
+		}
+		sig, err := s.SignContext(t.Context(), []byte("data"), gossh.KeyAlgoED25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := public.Verify([]byte("data"), sig); err != nil {
+			t.Errorf("%s: %v", k.Comment, err)
+		}
+	}
+	if who.asked != 2 {
+		t.Errorf("asked %d times for a key and its certificate, want one wrong and one right answer", who.asked)
+	}
+
+	nobody := new(typist)
+	if keys, err = (&Options{IdentityFiles: []string{path}, IdentityAgent: "none", Prompter: nobody}).keys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if _, err := k.Sign(rand.Reader, []byte("data")); !errors.Is(err, errNobody) {
+			t.Errorf("%s: got %v, want %v", k.Comment, err, errNobody)
+		}
+	}
+	if nobody.asked != 1 {
+		t.Errorf("nobody was asked %d times", nobody.asked)
+	}
+}
