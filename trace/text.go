@@ -73,6 +73,13 @@ func Line(e Event) string {
 }
 
 func forwardLine(e Forward) string {
+	switch {
+	case e.Target != "" || e.Err == "":
+	case e.Originator != "": // a client that named no target
+		return fmt.Sprintf("forward %s: %s from %s: %s", e.Spec, e.What, e.Originator, quote(e.Err))
+	default: // a listener
+		return fmt.Sprintf("forward %s: %s: %s", e.Spec, e.What, quote(e.Err))
+	}
 	switch e.What {
 	case "listen":
 		return fmt.Sprintf("forward %s: listening on %s", e.Spec, e.Local)
