@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/relay"
@@ -19,10 +20,10 @@ import (
 var stdioOriginator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 65535)
 
 // Stdio forwards in and out to spec's target, as -W does. The end of in is
-// passed on as EOF and the answer still arrives; the end of what the server
-// sends closes out, or only its sending direction if out has CloseWrite. Stdio
-// returns when both have ended, when the server has closed the channel, or when
-// ctx is done.
+// passed on as EOF and the answer still arrives. The end of what the server
+// sends closes out, or only its sending direction if out has CloseWrite, and
+// ends Stdio without waiting for the end of in: as OpenSSH has it, so that no
+// proxy command outlives its server. So does ctx.
 //
 // in and out may be anything. If a Read or Write that blocks can't be
 // interrupted, as with a terminal, it may outlive Stdio, in one goroutine each.
@@ -44,6 +45,9 @@ func Stdio(ctx context.Context, spec Spec, in io.Reader, out io.Writer, cfg Conf
 	local := newStdio(in, out)
 	res := relay.Pipe(ctx, local, remote, nil)
 	local.restore()
+	if local.ended.Load() && ctx.Err() == nil {
+		res.Err = nil // That in was cut off was our doing.
+	}
 	e.What, e.In, e.Out = "done", res.In, res.Out
 	if res.Err != nil {
 		e.Err = res.Err.Error()
@@ -61,8 +65,7 @@ type stdio struct {
 	in  source
 	out sink
 
-	closeWrite sync.Once
-	writeErr   error // Owned by closeWrite.
+	ended atomic.Bool // all of the server's data was written
 }
 
 // source is a reader whose Read can be made to return.
@@ -110,9 +113,14 @@ func (s *stdio) Split() (io.Reader, io.Writer) {
 func (s *stdio) Read(p []byte) (int, error)  { return s.in.Read(p) }
 func (s *stdio) Write(p []byte) (int, error) { return s.out.Write(p) }
 
+// CloseWrite is called when the server has sent its last.
 func (s *stdio) CloseWrite() error {
-	s.closeWrite.Do(func() { s.writeErr = s.out.finish() })
-	return s.writeErr
+	if err := s.out.finish(); err != nil {
+		return err
+	}
+	s.ended.Store(true)
+	s.in.interrupt()
+	return nil
 }
 
 func (s *stdio) Close() error {

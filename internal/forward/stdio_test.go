@@ -128,9 +128,9 @@ type stuck chan struct{}
 func (s stuck) Read([]byte) (int, error)  { <-s; return 0, io.EOF }
 func (s stuck) Write([]byte) (int, error) { <-s; return 0, io.ErrClosedPipe }
 
-// When the server has closed the channel there is nothing left to read input
-// for, even if reading can't be interrupted.
-func TestStdioServerCloses(t *testing.T) {
+// When the server has sent its last, input is read no more, even if reading
+// can't be interrupted.
+func TestStdioServerEnds(t *testing.T) {
 	for name, in := range map[string]func(*testing.T) (io.Reader, func()){
 		"uninterruptible": func(*testing.T) (io.Reader, func()) {
 			s := make(stuck)
@@ -149,17 +149,20 @@ func TestStdioServerCloses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var cfg Config
-				closed := make(chan struct{})
-				peer := stdioServer(t, &cfg, closed)
+				var ev events
+				cfg.Tracer = &ev
+				peer := stdioServer(t, &cfg, make(chan struct{}))
 				go func() {
 					io.WriteString(peer, "bye")
 					peer.CloseWrite()
-					close(closed)
 				}()
 				var out bytes.Buffer
 				r, after := in(t)
 				if err := Stdio(t.Context(), stdioSpec, r, &out, cfg); err != nil || out.String() != "bye" {
 					t.Errorf("wrote %q, %v", &out, err)
+				}
+				if got := ev.of("done"); len(got) != 1 || got[0].Err != "" || got[0].In != 3 {
+					t.Errorf("events %+v", got)
 				}
 				after()
 			})
