@@ -87,6 +87,12 @@ func (r *results) print(names []string) {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "xcrypto" {
+		if err := xcrypto(os.Args[2:]); err != nil {
+			log.Fatal("bench xcrypto: ", err)
+		}
+		return
+	}
 	n := flag.Int("n", 3, "alternations")
 	size := flag.Int("mib", 512, "MiB moved in a stream")
 	only := flag.String("only", "", "rows whose name holds this")

@@ -18,7 +18,11 @@ func (e *env) contenders() []contender {
 	common := []string{"-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + e.path("known_hosts"), "-i", e.path("id")}
 	ssh := append([]string{"ssh"}, common...)
 	adit := append([]string{e.path("adit"), "ssh"}, common...)
-	return []contender{{"ssh+sshd", ssh, e.sshd}, {"adit+sshd", adit, e.sshd}, {"adit+adit", adit, e.bast}}
+	list := []contender{{"ssh+sshd", ssh, e.sshd}, {"adit+sshd", adit, e.sshd}, {"adit+adit", adit, e.bast}}
+	if self, err := os.Executable(); err == nil {
+		list = append(list, contender{"x/crypto+sshd", append([]string{self, "xcrypto"}, common...), e.sshd})
+	}
+	return list
 }
 
 // work is one kind of measurement.
