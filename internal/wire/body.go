@@ -1,8 +1,9 @@
 package wire
 
-// Channel types and the data of their ChannelOpen.
+// Types of channels.
 const (
 	ChannelSession              = "session"
+	ChannelX11                  = "x11"
 	ChannelDirectTCPIP          = "direct-tcpip"
 	ChannelForwardedTCPIP       = "forwarded-tcpip"
 	ChannelDirectStreamlocal    = "direct-streamlocal@openssh.com"
@@ -26,6 +27,7 @@ const (
 // Names of channel requests.
 const (
 	RequestPty         = "pty-req"
+	RequestX11         = "x11-req"
 	RequestEnv         = "env"
 	RequestShell       = "shell"
 	RequestExec        = "exec"
@@ -47,6 +49,7 @@ const (
 	ExtHostbound     = "publickey-hostbound@openssh.com"
 	ExtPing          = "ping@openssh.com"
 	ExtAgentForward  = "agent-forward"
+	ExtInfoInAuth    = "ext-info-in-auth@openssh.com"
 )
 
 // Body is the data of an open or of a request: no number of its own, appended
@@ -63,184 +66,56 @@ func ParseBody(data []byte, body Body) error {
 	return p.Done()
 }
 
-// DirectTCPIP is the data of a direct-tcpip open (RFC 4254, section 7.2).
-type DirectTCPIP struct {
-	Host           string
-	Port           uint32
-	OriginatorAddr string
-	OriginatorPort uint32
-}
-
-// Append implements Body.
-func (d *DirectTCPIP) Append(b []byte) []byte {
-	b = AppendUint32(AppendString(b, d.Host), d.Port)
-	return AppendUint32(AppendString(b, d.OriginatorAddr), d.OriginatorPort)
-}
-
-func (d *DirectTCPIP) parse(p *Parser) {
-	d.Host, d.Port, d.OriginatorAddr, d.OriginatorPort = p.String(), p.Uint32(), p.String(), p.Uint32()
-}
-
-// ForwardedTCPIP is the data of a forwarded-tcpip open (RFC 4254, section 7.2).
-type ForwardedTCPIP struct {
-	Addr           string // the address that was asked to be forwarded
-	Port           uint32
-	OriginatorAddr string
-	OriginatorPort uint32
-}
-
-// Append implements Body.
-func (d *ForwardedTCPIP) Append(b []byte) []byte {
-	b = AppendUint32(AppendString(b, d.Addr), d.Port)
-	return AppendUint32(AppendString(b, d.OriginatorAddr), d.OriginatorPort)
-}
-
-func (d *ForwardedTCPIP) parse(p *Parser) {
-	d.Addr, d.Port, d.OriginatorAddr, d.OriginatorPort = p.String(), p.Uint32(), p.String(), p.Uint32()
-}
-
-// DirectStreamlocal is the data of a direct-streamlocal open
-// (OpenSSH PROTOCOL, section 2.4).
-type DirectStreamlocal struct{ Path string }
-
-// Append implements Body.
-func (d *DirectStreamlocal) Append(b []byte) []byte {
-	return AppendUint32(AppendString(AppendString(b, d.Path), ""), 0)
-}
-
-func (d *DirectStreamlocal) parse(p *Parser) { d.Path, _, _ = p.String(), p.Bytes(), p.Uint32() }
-
-// ForwardedStreamlocal is the data of a forwarded-streamlocal open.
-type ForwardedStreamlocal struct{ Path string }
-
-// Append implements Body.
-func (d *ForwardedStreamlocal) Append(b []byte) []byte {
-	return AppendString(AppendString(b, d.Path), "")
-}
-
-func (d *ForwardedStreamlocal) parse(p *Parser) { d.Path, _ = p.String(), p.Bytes() }
-
-// TCPIPForward is the data of tcpip-forward and cancel-tcpip-forward
-// (RFC 4254, section 7.1).
-type TCPIPForward struct {
-	Addr string
-	Port uint32
-}
-
-// Append implements Body.
-func (d *TCPIPForward) Append(b []byte) []byte { return AppendUint32(AppendString(b, d.Addr), d.Port) }
-
-func (d *TCPIPForward) parse(p *Parser) { d.Addr, d.Port = p.String(), p.Uint32() }
-
-// TCPIPForwardReply is the data of the success of a tcpip-forward for port 0.
-type TCPIPForwardReply struct{ Port uint32 }
-
-// Append implements Body.
-func (d *TCPIPForwardReply) Append(b []byte) []byte { return AppendUint32(b, d.Port) }
-
-func (d *TCPIPForwardReply) parse(p *Parser) { d.Port = p.Uint32() }
-
-// StreamlocalForward is the data of streamlocal-forward and its cancel.
-type StreamlocalForward struct{ Path string }
-
-// Append implements Body.
-func (d *StreamlocalForward) Append(b []byte) []byte { return AppendString(b, d.Path) }
-
-func (d *StreamlocalForward) parse(p *Parser) { d.Path = p.String() }
-
-// HostKeys is the data of hostkeys-00 and hostkeys-prove-00, and of the success
-// of the latter, where the entries are signatures (OpenSSH PROTOCOL, 2.5).
-type HostKeys struct{ Keys [][]byte }
-
-// Append implements Body.
-func (d *HostKeys) Append(b []byte) []byte {
-	for _, k := range d.Keys {
-		b = AppendString(b, k)
+// OpenBody returns a new body for an open of the channel type, or nil when the
+// type has no data of its own or is not known.
+func OpenBody(channelType string) Body {
+	switch channelType {
+	case ChannelDirectTCPIP:
+		return new(DirectTCPIP)
+	case ChannelForwardedTCPIP:
+		return new(ForwardedTCPIP)
+	case ChannelDirectStreamlocal:
+		return new(DirectStreamlocal)
+	case ChannelForwardedStreamlocal:
+		return new(ForwardedStreamlocal)
+	case ChannelX11:
+		return new(X11)
 	}
-	return b
+	return nil
 }
 
-func (d *HostKeys) parse(p *Parser) {
-	for p.Err() == nil && p.Len() > 0 {
-		d.Keys = append(d.Keys, p.Bytes())
+// GlobalBody is OpenBody for global requests.
+func GlobalBody(requestType string) Body {
+	switch requestType {
+	case GlobalTCPIPForward, GlobalCancelTCPIPForward:
+		return new(TCPIPForward)
+	case GlobalStreamlocalForward, GlobalCancelStreamlocalForward:
+		return new(StreamlocalForward)
+	case GlobalHostKeys, GlobalHostKeysProve:
+		return new(HostKeys)
 	}
+	return nil
 }
 
-// PtyReq is the data of pty-req (RFC 4254, section 6.2).
-type PtyReq struct {
-	Term                         string
-	Columns, Rows, Width, Height uint32
-	Modes                        []byte
-}
-
-// Append implements Body.
-func (d *PtyReq) Append(b []byte) []byte {
-	b = AppendString(b, d.Term)
-	for _, v := range [...]uint32{d.Columns, d.Rows, d.Width, d.Height} {
-		b = AppendUint32(b, v)
+// RequestBody is OpenBody for channel requests.
+func RequestBody(requestType string) Body {
+	switch requestType {
+	case RequestPty:
+		return new(PtyReq)
+	case RequestX11:
+		return new(X11Req)
+	case RequestEnv:
+		return new(Env)
+	case RequestExec, RequestSubsystem, RequestSignal:
+		return new(Text)
+	case RequestWindow:
+		return new(WindowChange)
+	case RequestXonXoff:
+		return new(XonXoff)
+	case RequestExitStatus:
+		return new(ExitStatus)
+	case RequestExitSignal:
+		return new(ExitSignal)
 	}
-	return AppendString(b, d.Modes)
-}
-
-func (d *PtyReq) parse(p *Parser) {
-	d.Term, d.Columns, d.Rows = p.String(), p.Uint32(), p.Uint32()
-	d.Width, d.Height, d.Modes = p.Uint32(), p.Uint32(), p.Bytes()
-}
-
-// WindowChange is the data of window-change (RFC 4254, section 6.7).
-type WindowChange struct{ Columns, Rows, Width, Height uint32 }
-
-// Append implements Body.
-func (d *WindowChange) Append(b []byte) []byte {
-	for _, v := range [...]uint32{d.Columns, d.Rows, d.Width, d.Height} {
-		b = AppendUint32(b, v)
-	}
-	return b
-}
-
-func (d *WindowChange) parse(p *Parser) {
-	d.Columns, d.Rows, d.Width, d.Height = p.Uint32(), p.Uint32(), p.Uint32(), p.Uint32()
-}
-
-// Env is the data of env (RFC 4254, section 6.4).
-type Env struct{ Name, Value string }
-
-// Append implements Body.
-func (d *Env) Append(b []byte) []byte { return AppendString(AppendString(b, d.Name), d.Value) }
-
-func (d *Env) parse(p *Parser) { d.Name, d.Value = p.String(), p.String() }
-
-// Text is the data of a request with one string: exec's command, subsystem's
-// name, signal's name (RFC 4254, sections 6.5 and 6.9).
-type Text struct{ Value string }
-
-// Append implements Body.
-func (d *Text) Append(b []byte) []byte { return AppendString(b, d.Value) }
-
-func (d *Text) parse(p *Parser) { d.Value = p.String() }
-
-// ExitStatus is the data of exit-status (RFC 4254, section 6.10).
-type ExitStatus struct{ Status uint32 }
-
-// Append implements Body.
-func (d *ExitStatus) Append(b []byte) []byte { return AppendUint32(b, d.Status) }
-
-func (d *ExitStatus) parse(p *Parser) { d.Status = p.Uint32() }
-
-// ExitSignal is the data of exit-signal (RFC 4254, section 6.10).
-type ExitSignal struct {
-	Signal     string // without "SIG"
-	CoreDumped bool
-	Message    string
-	Language   string
-}
-
-// Append implements Body.
-func (d *ExitSignal) Append(b []byte) []byte {
-	b = AppendBool(AppendString(b, d.Signal), d.CoreDumped)
-	return AppendString(AppendString(b, d.Message), d.Language)
-}
-
-func (d *ExitSignal) parse(p *Parser) {
-	d.Signal, d.CoreDumped, d.Message, d.Language = p.String(), p.Bool(), p.String(), p.String()
+	return nil
 }

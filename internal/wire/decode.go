@@ -91,6 +91,8 @@ func newMsg(phase Phase, num byte) Msg {
 		return new(ServiceAccept)
 	case NumExtInfo:
 		return new(ExtInfo)
+	case NumNewCompress:
+		return new(NewCompress)
 	case NumKexInit:
 		return new(KexInit)
 	case NumNewKeys:

@@ -18,11 +18,11 @@ func PutChannelDataHeader(b []byte, recipient uint32, n int) {
 // ParseChannelData is the allocation-free twin of decoding ChannelData. data
 // shares the payload's memory.
 func ParseChannelData(payload []byte) (recipient uint32, data []byte, ok bool) {
-	if len(payload) < ChannelDataHeader || payload[0] != NumChannelData {
+	if len(payload) < ChannelDataHeader || payload[0] != NumChannelData ||
+		uint64(binary.BigEndian.Uint32(payload[5:])) != uint64(len(payload)-ChannelDataHeader) {
 		return 0, nil, false
 	}
-	data = payload[ChannelDataHeader:]
-	return binary.BigEndian.Uint32(payload[1:]), data, uint64(binary.BigEndian.Uint32(payload[5:])) == uint64(len(data))
+	return binary.BigEndian.Uint32(payload[1:]), payload[ChannelDataHeader:len(payload):len(payload)], true
 }
 
 // ParseChannelWindowAdjust is the allocation-free twin of decoding

@@ -147,6 +147,7 @@ func (m *ChannelOpenFailure) Append(b []byte) []byte {
 
 func (m *ChannelOpenFailure) parse(p *Parser) {
 	m.RecipientChannel, m.Reason = p.Uint32(), p.Uint32()
+	m.Description, m.Language = "", ""
 	// Some servers leave both texts out.
 	if p.Err() == nil && p.Len() > 0 {
 		m.Description = p.String()
@@ -254,6 +255,26 @@ func (m *ChannelRequest) Append(b []byte) []byte {
 
 func (m *ChannelRequest) parse(p *Parser) {
 	m.RecipientChannel, m.Type, m.WantReply, m.Data = p.Uint32(), p.String(), p.Bool(), p.Rest()
+}
+
+// Redacted implements Redactor: values of environment variables and X11's
+// authentication cookie are dropped, and so is the data of a request that is
+// not known.
+func (m *ChannelRequest) Redacted() Msg {
+	r := *m
+	r.Data = nil
+	body := RequestBody(m.Type)
+	if body == nil || ParseBody(m.Data, body) != nil {
+		return &r
+	}
+	switch body := body.(type) {
+	case *Env:
+		body.Value = ""
+	case *X11Req:
+		body.Cookie = ""
+	}
+	r.Data = body.Append(nil)
+	return &r
 }
 
 // ChannelSuccess grants a ChannelRequest.

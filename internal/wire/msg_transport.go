@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 // Message numbers of RFC 4253, section 12, RFC 8308 and RFC 4419.
 const (
 	NumDisconnect     = 1
@@ -57,7 +59,7 @@ func (m *Disconnect) Append(b []byte) []byte {
 }
 
 func (m *Disconnect) parse(p *Parser) {
-	m.Reason, m.Description = p.Uint32(), p.String()
+	m.Reason, m.Description, m.Language = p.Uint32(), p.String(), ""
 	// Old peers leave the language tag out; nothing is lost by taking that.
 	if p.Err() == nil && p.Len() > 0 {
 		m.Language = p.String()
@@ -74,6 +76,7 @@ func (*Ignore) Num() byte { return NumIgnore }
 func (m *Ignore) Append(b []byte) []byte { return AppendString(append(b, NumIgnore), m.Data) }
 
 func (m *Ignore) parse(p *Parser) {
+	m.Data = nil
 	// Some peers send IGNORE without its string.
 	if p.Len() > 0 {
 		m.Data = p.Bytes()
@@ -141,6 +144,7 @@ func (m *ServiceAccept) Append(b []byte) []byte {
 }
 
 func (m *ServiceAccept) parse(p *Parser) {
+	m.Service = ""
 	// Some old servers leave the name out.
 	if p.Len() > 0 {
 		m.Service = p.String()
@@ -174,9 +178,10 @@ func (m *ExtInfo) Append(b []byte) []byte {
 }
 
 func (m *ExtInfo) parse(p *Parser) {
+	m.Extensions = nil
 	n := p.Uint32()
 	if n > MaxExtensions {
-		p.fail(errTooLong)
+		p.fail(fmt.Errorf("%d extensions: %w (%d)", n, errTooLong, MaxExtensions))
 		return
 	}
 	for range n {
@@ -187,6 +192,18 @@ func (m *ExtInfo) parse(p *Parser) {
 		m.Extensions = append(m.Extensions, e)
 	}
 }
+
+// NewCompress switches the sender's direction to the compression agreed by the
+// delay-compression extension (RFC 8308, section 3.2).
+type NewCompress struct{}
+
+// Num implements Msg.
+func (*NewCompress) Num() byte { return NumNewCompress }
+
+// Append implements Msg.
+func (*NewCompress) Append(b []byte) []byte { return append(b, NumNewCompress) }
+
+func (*NewCompress) parse(*Parser) {}
 
 // KexInit opens a key exchange (RFC 4253, section 7.1).
 type KexInit struct {

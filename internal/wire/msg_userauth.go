@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 // Message numbers of RFC 4252, section 6, and RFC 4256, section 5.
 const (
 	NumUserauthRequest      = 50
@@ -48,12 +50,17 @@ func (m *UserauthRequest) parse(p *Parser) {
 	m.User, m.Service, m.Method, m.Body = p.String(), p.String(), p.String(), p.Rest()
 }
 
-// Redacted implements Redactor: the body of a password request, and of a
-// method that is not known, is dropped.
+// Redacted implements Redactor: passwords are dropped, and so is the body of a
+// method that is not known.
 func (m *UserauthRequest) Redacted() Msg {
 	r := *m
 	switch m.Method {
 	case MethodNone, MethodPublickey, MethodHostbound, MethodKeyboardInteractive:
+	case MethodPassword:
+		r.Body = nil
+		if b, err := ParsePasswordBody(m.Body); err == nil {
+			r.Body = (&PasswordBody{Change: b.Change}).Append(nil)
+		}
 	default:
 		r.Body = nil
 	}
@@ -261,10 +268,10 @@ func (m *UserauthInfoRequest) Append(b []byte) []byte {
 }
 
 func (m *UserauthInfoRequest) parse(p *Parser) {
-	m.Name, m.Instruction, m.Language = p.String(), p.String(), p.String()
+	m.Name, m.Instruction, m.Language, m.Prompts = p.String(), p.String(), p.String(), nil
 	n := p.Uint32()
 	if n > MaxPrompts {
-		p.fail(errTooLong)
+		p.fail(fmt.Errorf("%d prompts: %w (%d)", n, errTooLong, MaxPrompts))
 		return
 	}
 	for range n {
@@ -292,9 +299,10 @@ func (m *UserauthInfoResponse) Append(b []byte) []byte {
 }
 
 func (m *UserauthInfoResponse) parse(p *Parser) {
+	m.Answers = nil
 	n := p.Uint32()
 	if n > MaxPrompts {
-		p.fail(errTooLong)
+		p.fail(fmt.Errorf("%d answers: %w (%d)", n, errTooLong, MaxPrompts))
 		return
 	}
 	for range n {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Errors of a Parser. They are wrapped with the message and field by Decode.
+// Errors of a Parser. Decode puts the message's name in front; none of them
+// holds a byte of the message.
 var (
 	errShort    = errors.New("message is cut short")
 	errTrailing = errors.New("bytes left over after the last field")
