@@ -1,0 +1,148 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet/dialtest"
+)
+
+func TestTCP(t *testing.T) { dialtest.Run(t, TCP{}.Dial) }
+
+func TestTCPWithEverything(t *testing.T) {
+	dialtest.Run(t, TCP{Network: "tcp4", BindAddress: "127.0.0.1", Timeout: time.Minute, NoKeepAlive: true}.Dial)
+}
+
+func listenLoopback(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+func TestTCPBindAddress(t *testing.T) {
+	addr := listenLoopback(t)
+	c, err := TCP{BindAddress: "127.0.0.1"}.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.LocalAddr().(*net.TCPAddr).IP.String(); got != "127.0.0.1" {
+		t.Errorf("connected from %s", got)
+	}
+	for _, bad := range []string{"192.0.2.1", "no such host", "::1"} {
+		c, err := TCP{BindAddress: bad}.Dial(t.Context(), addr)
+		if err == nil {
+			c.Close()
+			t.Errorf("connected from %q", bad)
+		}
+	}
+}
+
+func TestTCPRefused(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	_, err = TCP{}.Dial(t.Context(), addr)
+	e, ok := errors.AsType[*Error](err)
+	if !ok || !errors.Is(err, syscall.ECONNREFUSED) || e.Stage != StageConnect || e.Address != addr {
+		t.Fatalf("%#v", err)
+	}
+	if want := "connect to " + addr + ": connection refused"; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+	if !strings.Contains(e.Hint(), "nothing listens") {
+		t.Errorf("hint %q", e.Hint())
+	}
+}
+
+// All addresses of a name are told.
+func TestTCPRefusedByAll(t *testing.T) {
+	addrs, err := net.DefaultResolver.LookupNetIP(t.Context(), "ip", "localhost")
+	if err != nil || len(addrs) != 2 {
+		t.Skipf("localhost is %v, %v", addrs, err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	l.Close()
+	c, err := TCP{}.Dial(t.Context(), "localhost:"+port)
+	if err == nil {
+		c.Close()
+		t.Skip("somebody took the port")
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || len(e.Tried) != 2 || !strings.Contains(err.Error(), "failed too)") {
+		t.Errorf("%v, tried %v; want both addresses", err, e.Tried)
+	}
+}
+
+func TestTCPUnknownHost(t *testing.T) {
+	_, err := TCP{Timeout: 10 * time.Second}.Dial(t.Context(), "no-such-host.invalid:22")
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Stage != StageResolve {
+		t.Fatalf("%#v", err)
+	}
+	if !strings.HasPrefix(err.Error(), "look up no-such-host.invalid: ") || strings.Count(err.Error(), "no-such-host") != 1 {
+		t.Errorf("%q does not say what failed, once", err)
+	}
+	if e.Hint() == "" {
+		t.Errorf("no hint for %v", err)
+	}
+}
+
+func TestTCPTimeout(t *testing.T) {
+	_, err := TCP{Timeout: 1}.Dial(t.Context(), listenLoopback(t))
+	if err == nil {
+		t.Skip("connected within a nanosecond")
+	}
+	e, ok := errors.AsType[*Error](err)
+	if !ok || !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 1ns") || !strings.Contains(e.Hint(), "nothing came back") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTCPCause(t *testing.T) {
+	reason := errors.New("shutting down")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(reason)
+	_, err := TCP{}.Dial(ctx, "127.0.0.1:1")
+	if !errors.Is(err, reason) || err.Error() != "connect to 127.0.0.1:1: shutting down" {
+		t.Errorf("%v, want %v", err, reason)
+	}
+}
+
+func TestHints(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{unreachableErrnos[0], "no way to that address"},
+		{refusedErrno, "nothing listens"},
+		{timeoutErrno, "nothing came back"},
+		{&net.DNSError{IsNotFound: true}, "no host of that name"},
+		{&net.DNSError{IsTimeout: true}, "name server did not answer"},
+	} {
+		if got := (&Error{Err: tt.err}).Hint(); !strings.Contains(got, tt.want) {
+			t.Errorf("%v: hint %q, want %q", tt.err, got, tt.want)
+		}
+	}
+	for _, err := range []error{context.Canceled, errors.New("gremlins")} {
+		if got := (&Error{Err: err}).Hint(); got != "" {
+			t.Errorf("%v: hint %q, want none", err, got)
+		}
+	}
+}
