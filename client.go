@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
@@ -44,20 +45,15 @@ func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
 			fmt.Errorf("not connected within %v", cfg.ConnectTimeout))
 		defer cancel()
 	}
-	dial := cfg.Dial
-	if dial == nil {
-		dial = dialTCP
+	connect := cfg.Dial
+	if connect == nil {
+		connect = dial.TCP{}.Dial
 	}
-	nc, err := dial(ctx, address)
+	nc, err := connect(ctx, address)
 	if err != nil {
 		return nil, &StageError{"dial", address, err}
 	}
 	return NewClient(ctx, nc, address, user, cfg)
-}
-
-func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", address)
 }
 
 // splitTarget takes [user@]host[:port] apart and adds the default port.

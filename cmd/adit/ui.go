@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/knownhosts"
 )
@@ -44,6 +45,9 @@ func hint(err error) string {
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
+	}
+	if e, ok := errors.AsType[*dial.Error](err); ok {
+		return e.Hint()
 	}
 	return ""
 }

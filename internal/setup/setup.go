@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
 )
@@ -120,14 +121,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		Tracer:     o.Tracer,
 		Banner:     func(text string) { o.notice(printable(text)) },
 	}
-	network := o.AddressFamily
-	if network == "" {
-		network = "tcp"
-	}
-	cfg.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, address)
-	}
+	cfg.Dial = dial.TCP{Network: o.AddressFamily}.Dial
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
 	}
