@@ -40,8 +40,8 @@ type Config struct {
 	// Network is "tcp4" or "tcp6" to listen on such addresses only
 	// (AddressFamily); "" and "tcp" are both.
 	Network string
-	// MaxConns is how many connections are served at once; more wait in the
-	// listener's backlog. 0 means DefaultMaxConns.
+	// MaxConns is how many connections are served at once; more wait. 0 means
+	// DefaultMaxConns.
 	MaxConns int
 }
 
@@ -82,9 +82,10 @@ func Listen(ctx context.Context, spec Spec, cfg Config) (*Forwarder, error) {
 	return serve(spec, cfg, listeners, skipped), nil
 }
 
-// Serve forwards what the listeners accept, until Close. It owns them. Their
-// connections must be relay.Conns, as those of TCP and unix listeners are. Of
-// spec only the target is used.
+// Serve forwards what the listeners accept, until Close. It owns them. After
+// their Close, Accept must return net.ErrClosed; connections must be
+// relay.Conns, as those of TCP and unix listeners are. Of spec only the target
+// is used.
 func Serve(spec Spec, cfg Config, listeners ...net.Listener) *Forwarder {
 	return serve(spec, cfg, listeners, nil)
 }
@@ -146,21 +147,24 @@ func (f *Forwarder) Close() error {
 	return err
 }
 
-// accept serves l until it is closed. It takes a slot before it accepts, so
-// that what can't be served stays in the backlog.
+// accept serves l until it is closed. Of the connections that are too many one
+// waits here and the rest in the backlog.
 func (f *Forwarder) accept(l net.Listener) {
 	pause := time.Duration(0)
-	for f.takeSlot(l) {
+	for {
 		c, err := l.Accept()
 		if err == nil {
 			pause = 0
+			if !f.takeSlot(l) {
+				c.Close()
+				return
+			}
 			f.wg.Go(func() {
 				defer f.freeSlot()
 				f.forward(c)
 			})
 			continue
 		}
-		f.freeSlot()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}

@@ -322,7 +322,7 @@ func TestLocalManyShortConnections(t *testing.T) {
 	if n := len(s.asks()); n != conns {
 		t.Errorf("%d channels for %d connections", n, conns)
 	}
-	until(t, "all slots are free but those of accept", func() bool { return f.Conns() <= len(f.Addrs()) })
+	until(t, "all have ended", func() bool { return f.Conns() == 0 })
 }
 
 func TestClose(t *testing.T) {
@@ -408,6 +408,12 @@ func TestMaxConns(t *testing.T) {
 		if n := len(channels); n != 2 {
 			t.Errorf("%d channels after one has ended, want the third", n)
 		}
+		if n := f.Conns(); n != 2 {
+			t.Errorf("%d connections are counted, want 2", n)
+		}
+		// Close does not wait for a slot.
+		go l.Dial(t.Context())
+		synctest.Wait()
 		f.Close()
 	})
 }

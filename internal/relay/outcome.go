@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // Outcome is why a connection could not be made, in a form that every protocol
@@ -27,15 +29,6 @@ const (
 	Broken      // the connection was there, or the way to it, and broke
 )
 
-// Reasons of CHANNEL_OPEN_FAILURE (RFC 4254, section 5.1), repeated from
-// internal/wire, which this package stays below.
-const (
-	openProhibited         = 1
-	openConnectFailed      = 2
-	openUnknownChannelType = 3
-	openResourceShortage   = 4
-)
-
 // outcomes is the one table. The texts are what OpenSSH's server sends for its
 // system's error, so that whoever searches logs for them finds ours too.
 //
@@ -53,16 +46,16 @@ var outcomes = [...]struct {
 	http    int
 	phrases []string
 }{
-	Failed:          {"failed", "Connect failed", openConnectFailed, 1, 502, nil},
-	Refused:         {"refused", "Connection refused", openConnectFailed, 5, 502, []string{"connection refused", "actively refused", "econnrefused"}},
-	HostUnreachable: {"host unreachable", "No route to host", openConnectFailed, 4, 502, []string{"no route to host", "host is down", "host is unreachable", "host unreachable", "unreachable host", "ehostunreach", "ehostdown"}},
-	NetUnreachable:  {"network unreachable", "Network is unreachable", openConnectFailed, 3, 502, []string{"network is unreachable", "network unreachable", "unreachable network", "network is down", "enetunreach", "enetdown"}},
-	TimedOut:        {"timed out", "Connection timed out", openConnectFailed, 6, 504, []string{"timed out", "timeout", "deadline exceeded", "etimedout"}},
-	UnknownHost:     {"unknown host", "Name or service not known", openConnectFailed, 4, 502, []string{"name or service not known", "nodename nor servname", "no address associated", "name resolution", "unknown host", "no such host", "name does not resolve", "resolve", "nxdomain"}},
-	Prohibited:      {"prohibited", "Connection not allowed", openProhibited, 2, 403, []string{"prohibited", "not allowed", "not permitted", "permission denied", "eacces", "eperm"}},
-	Shortage:        {"resource shortage", "Resource shortage", openResourceShortage, 1, 503, []string{"too many open files", "no buffer space", "cannot allocate memory", "resource shortage", "emfile"}},
-	Unsupported:     {"not supported", "Address family not supported", openConnectFailed, 8, 502, []string{"address family not supported", "eafnosupport"}},
-	Broken:          {"broken", "Connection reset by peer", openConnectFailed, 1, 502, []string{"connection reset", "econnreset"}},
+	Failed:          {"failed", "Connect failed", wire.OpenConnectFailed, 1, 502, nil},
+	Refused:         {"refused", "Connection refused", wire.OpenConnectFailed, 5, 502, []string{"connection refused", "actively refused", "econnrefused"}},
+	HostUnreachable: {"host unreachable", "No route to host", wire.OpenConnectFailed, 4, 502, []string{"no route to host", "host is down", "host is unreachable", "host unreachable", "unreachable host", "ehostunreach", "ehostdown"}},
+	NetUnreachable:  {"network unreachable", "Network is unreachable", wire.OpenConnectFailed, 3, 502, []string{"network is unreachable", "network unreachable", "unreachable network", "network is down", "enetunreach", "enetdown"}},
+	TimedOut:        {"timed out", "Connection timed out", wire.OpenConnectFailed, 6, 504, []string{"timed out", "timeout", "deadline exceeded", "etimedout"}},
+	UnknownHost:     {"unknown host", "Name or service not known", wire.OpenConnectFailed, 4, 502, []string{"name or service not known", "nodename nor servname", "no address associated", "name resolution", "unknown host", "no such host", "name does not resolve", "resolve", "nxdomain"}},
+	Prohibited:      {"prohibited", "Connection not allowed", wire.OpenAdministrativelyProhibited, 2, 403, []string{"prohibited", "not allowed", "not permitted", "permission denied", "eacces", "eperm"}},
+	Shortage:        {"resource shortage", "Resource shortage", wire.OpenResourceShortage, 1, 503, []string{"too many open files", "no buffer space", "cannot allocate memory", "resource shortage", "emfile"}},
+	Unsupported:     {"not supported", "Address family not supported", wire.OpenConnectFailed, 8, 502, []string{"address family not supported", "eafnosupport"}},
+	Broken:          {"broken", "Connection reset by peer", wire.OpenConnectFailed, 1, 502, []string{"connection reset", "econnreset"}},
 }
 
 // String returns the outcome's name, lower case.
@@ -119,9 +112,9 @@ func OutcomeOf(err error) Outcome {
 // is free text, and is believed only to tell connect failures apart.
 func OutcomeOfOpenFailure(reason uint32, description string) Outcome {
 	switch reason {
-	case openProhibited, openUnknownChannelType:
+	case wire.OpenAdministrativelyProhibited, wire.OpenUnknownChannelType:
 		return Prohibited // A server without direct-tcpip forbids all of it.
-	case openResourceShortage:
+	case wire.OpenResourceShortage:
 		return Shortage
 	}
 	if len(description) > maxDescription {
