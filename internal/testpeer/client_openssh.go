@@ -13,7 +13,8 @@ var sshLocal = &Client{
 	refusal: regexp.MustCompile(`channel \d+: open failed: \w.*`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
 		args := append(sshArgs(t, s), "-v", "-N")
-		ready := regexp.MustCompile(`Local forwarding listening on 127\.0\.0\.1 port \d+`)
+		// "Local forwarding listening" comes before bind and listen.
+		ready := regexp.MustCompile(`channel \d+: new port-listener`)
 		p, port := startOnPort(t, s.name, ready, func(port int) *exec.Cmd {
 			forward := fmt.Sprintf("127.0.0.1:%d:%s", port, s.target)
 			return exec.Command("ssh", append(append(args, "-L", forward), s.Host())...)
