@@ -1,40 +1,66 @@
+//go:build linux
+
 package main
 
 import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// env is what all rounds share: keys, servers, targets.
+// env is what all rounds share: keys, servers, the target.
 type env struct {
-	dir    string
-	sshd   int // port of stock sshd
-	bast   int // port of adit serve
-	slow   int // port of a proxy to sshd with a delay
-	slowB  int // the same to adit serve
-	sink   int // a target that reads all and answers one byte at the end
-	source int // a target that sends what it is asked for
-	echo   int // a target that answers 100 bytes with 300
-	procs  []*exec.Cmd
-	lns    []net.Listener
-	once   sync.Once
+	dir     string
+	profile string // folder for profiles, or empty
+	sshd    *server
+	adit    *server
+	target  int // port
+
+	procs     []*exec.Cmd
+	listeners []net.Listener
+	once      sync.Once
 }
 
-// delay is one way; a round trip takes twice as long.
-const delay = 50 * time.Millisecond
+// server is a running server, and proxies to it.
+type server struct {
+	pid, port  int
+	long, thin int // ports of proxies over a longLine and a thinLine
+}
 
-func newEnv() (e *env, err error) {
-	e = new(env)
+// contender is a client under test, with the server that it talks to.
+type contender struct {
+	name   string
+	client []string // command and flags up to the forward
+	server *server
+}
+
+// errUnable says that a contender can't do a work.
+var errUnable = errors.New("not possible with this client")
+
+// contenders returns the clients. The first is what ratios are to.
+func (e *env) contenders() []contender {
+	common := []string{"-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + e.path("known_hosts"), "-i", e.path("id")}
+	ssh := append([]string{"ssh"}, common...)
+	adit := append([]string{e.path("adit"), "ssh"}, common...)
+	list := []contender{{"ssh+sshd", ssh, e.sshd}, {"adit+sshd", adit, e.sshd}, {"adit+adit", adit, e.adit}}
+	if self, err := os.Executable(); err == nil {
+		list = append(list, contender{"x/crypto+sshd", append([]string{self, "xcrypto"}, common...), e.sshd})
+	}
+	return list
+}
+
+func newEnv(profile string) (e *env, err error) {
+	e = &env{profile: profile}
 	if e.dir, err = os.MkdirTemp("", "adit-bench-"); err != nil {
 		return nil, err
 	}
@@ -54,22 +80,7 @@ func newEnv() (e *env, err error) {
 	if err := e.startServers(); err != nil {
 		return e, err
 	}
-	e.sink = e.listen(func(c net.Conn) {
-		io.Copy(io.Discard, c)
-		c.Write([]byte{1})
-	})
-	e.source = e.listen(serveSource)
-	e.echo = e.listen(func(c net.Conn) {
-		b := make([]byte, 300)
-		for {
-			if _, err := io.ReadFull(c, b[:100]); err != nil {
-				return
-			}
-			c.Write(b)
-		}
-	})
-	e.slow, e.slowB = e.slowProxy(e.sshd), e.slowProxy(e.bast)
-	return e, nil
+	return e, e.startTarget()
 }
 
 func (e *env) path(name string) string { return filepath.Join(e.dir, name) }
@@ -77,10 +88,10 @@ func (e *env) path(name string) string { return filepath.Join(e.dir, name) }
 func (e *env) close() {
 	e.once.Do(func() {
 		for _, p := range e.procs {
-			p.Process.Kill()
+			p.Process.Signal(syscall.SIGTERM)
 			p.Wait()
 		}
-		for _, l := range e.lns {
+		for _, l := range e.listeners {
 			l.Close()
 		}
 		os.RemoveAll(e.dir)
@@ -105,9 +116,9 @@ func (e *env) startServers() error {
 	if os.Getuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755)
 	}
-	e.sshd, e.bast = freePort(), freePort()
+	e.sshd, e.adit = &server{port: freePort()}, &server{port: freePort()}
 	conf := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 1000\n",
-		e.sshd, e.path("host"), e.path("id.pub"))
+		e.sshd.port, e.path("host"), e.path("id.pub"))
 	if err := os.WriteFile(e.path("sshd_config"), []byte(conf), 0o600); err != nil {
 		return err
 	}
@@ -119,21 +130,58 @@ func (e *env) startServers() error {
 	if err := os.WriteFile(e.path("known_hosts"), []byte(fmt.Sprintf("* %s %s\n", f[0], f[1])), 0o600); err != nil {
 		return err
 	}
-	for _, cmd := range []*exec.Cmd{
-		exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config")),
-		exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.bast), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")),
+	for s, cmd := range map[*server]*exec.Cmd{
+		e.sshd: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config")),
+		e.adit: e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.adit.port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve"),
 	} {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
 		e.procs = append(e.procs, cmd)
-	}
-	for _, port := range []int{e.sshd, e.bast} {
-		if err := waitFor(port); err != nil {
+		s.pid = cmd.Process.Pid
+		if err := waitFor(s.port); err != nil {
+			return err
+		}
+		if s.long, err = e.through(longLine, s.port); err != nil {
+			return err
+		}
+		if s.thin, err = e.through(thinLine, s.port); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// profiled has adit write a CPU profile, when profiles are wanted.
+func (e *env) profiled(cmd *exec.Cmd, name string) *exec.Cmd {
+	if e.profile != "" && cmd.Path == e.path("adit") {
+		file := filepath.Join(e.profile, fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(name, " ", "_"), time.Now().UnixNano()))
+		cmd.Env = append(os.Environ(), "ADIT_CPUPROFILE="+file)
+	}
+	return cmd
+}
+
+func (e *env) startTarget() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "target")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with us
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	e.procs = append(e.procs, cmd)
+	s := bufio.NewScanner(out)
+	s.Scan()
+	e.target, err = strconv.Atoi(s.Text())
+	return err
 }
 
 // waitFor waits until a port takes connections.
@@ -151,88 +199,68 @@ func waitFor(port int) error {
 	}
 }
 
-// listen serves a target.
-func (e *env) listen(serve func(net.Conn)) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// client is a running client with a local port.
+type client struct {
+	cmd  *exec.Cmd
+	addr string
+}
+
+// forward starts the contender with one forward on a free port: flag is -L,
+// whose target is the target, or -D.
+func (e *env) forward(c contender, serverPort int, flag string, more ...string) (*client, error) {
+	port := freePort()
+	spec := fmt.Sprint("127.0.0.1:", port)
+	if flag == "-L" {
+		spec += fmt.Sprint(":127.0.0.1:", e.target)
+	}
+	args := append(append([]string{}, c.client[1:]...), more...)
+	args = append(args, "-N", "-p", strconv.Itoa(serverPort), flag, spec, user()+"@127.0.0.1")
+	cmd := e.profiled(exec.Command(c.client[0], args...), c.name)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	cl := &client{cmd, fmt.Sprint("127.0.0.1:", port)}
+	if err := waitFor(port); err != nil {
+		cl.stop()
+		return nil, err
+	}
+	return cl, nil
+}
+
+func (c *client) dial() (*net.TCPConn, error) {
+	conn, err := net.Dial("tcp", c.addr)
 	if err != nil {
-		return 0
+		return nil, err
 	}
-	e.lns = append(e.lns, l)
-	go func() { // ends with the listener
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).Port
+	return conn.(*net.TCPConn), nil
 }
 
-// serveSource sends as many bytes as a line asks for.
-func serveSource(c net.Conn) {
-	line, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil {
-		return
-	}
-	left, _ := strconv.Atoi(strings.TrimSpace(line))
-	b := make([]byte, 256<<10)
-	for left > 0 {
-		n, err := c.Write(b[:min(left, len(b))])
-		if err != nil {
-			return
-		}
-		left -= n
-	}
+func (c *client) stop() {
+	c.cmd.Process.Signal(syscall.SIGTERM)
+	c.cmd.Wait()
 }
 
-// slowProxy forwards to port with a delay each way and no limit to bandwidth.
-func (e *env) slowProxy(port int) int {
-	return e.listen(func(c net.Conn) {
-		d, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
-		if err != nil {
-			return
-		}
-		defer d.Close()
-		var wg sync.WaitGroup
-		wg.Go(func() { delayed(d, c) })
-		wg.Go(func() { delayed(c, d) })
-		wg.Wait()
-	})
+func user() string {
+	if u := os.Getenv("USER"); u != "" && os.Getuid() != 0 {
+		return u
+	}
+	return "root"
 }
 
-// delayed copies src to dst, each piece after the delay.
-func delayed(dst, src net.Conn) {
-	type piece struct {
-		at time.Time
-		b  []byte
+// machine describes where the figures come from.
+func (e *env) machine() string {
+	line := func(out []byte, _ error) string {
+		first, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return first
 	}
-	pieces := make(chan piece, 1<<16)
-	go func() { // ends with src
-		defer close(pieces)
-		for {
-			b := make([]byte, 64<<10)
-			n, err := src.Read(b)
-			if n > 0 {
-				pieces <- piece{time.Now().Add(delay), b[:n]}
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	for p := range pieces {
-		time.Sleep(time.Until(p.at))
-		if _, err := dst.Write(p.b); err != nil {
-			src.Close()
-			for range pieces {
-			}
-			return
+	cpu := "CPU unknown"
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(b), "model name\t: "); ok {
+			cpu, _, _ = strings.Cut(rest, "\n")
 		}
 	}
-	dst.(*net.TCPConn).CloseWrite()
+	commit := line(exec.Command("git", "describe", "--always", "--dirty").Output())
+	return fmt.Sprintf("\nadit %s, %s, %s; kernel %s; %d cores of %s", commit, runtime.Version(),
+		line(exec.Command("ssh", "-V").CombinedOutput()), line(exec.Command("uname", "-r").Output()), runtime.NumCPU(), cpu)
 }

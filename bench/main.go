@@ -1,10 +1,19 @@
-// Command bench runs adit and stock OpenSSH on the same work, one after the other
-// again and again, and prints what each took and their ratio. All of it stays on
-// loopback. `make bench` runs it; ARGS=-n=5 makes it thorough.
+//go:build linux
+
+// Command bench runs adit, stock OpenSSH and a forwarder on x/crypto/ssh on the
+// same work, in turns, and prints what each took and its ratio to OpenSSH.
+// `make bench` runs it; ARGS=-short makes it quick. All of it stays on loopback.
 //
-// CPU is the client's own, user and system, taken from /proc, so it runs on
-// Linux only. MiB/s swing with whatever else the machine does; ratios of one run
-// are what to judge by.
+// The load is made and taken without copies (sendfile, MSG_TRUNC) and by
+// processes of its own. CPU is user and system time of client and server, from
+// /proc, in nanoseconds where the kernel tells. MiB/s swing with whatever else
+// the machine does; ratios within one run are what to judge by.
+//
+//	main.go      flags, the order of things      table.go    figures and printing
+//	env.go       keys, servers, contenders       process.go  CPU, memory
+//	target.go    the service behind the tunnel   link.go     delay and bandwidth
+//	stream.go, setup.go, requests.go, idle.go, pingpong.go   a work each
+//	xcrypto.go   the forwarder on x/crypto/ssh
 package main
 
 import (
@@ -13,97 +22,83 @@ import (
 	"log"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
+	"regexp"
 	"syscall"
 	"time"
 )
 
-// contender is a client under test, with the server that it talks to.
-type contender struct {
-	name   string
-	client []string // command and flags up to the forward
-	port   int
+// work is one kind of measurement.
+type work struct {
+	name string
+	run  func(e *env, c contender, r *results) error
 }
 
-// figure is one measured value; less says that less is better.
-type figure struct {
-	row  string
-	unit string
-	less bool
+// sizes are how much is done.
+type sizes struct {
+	rounds   int
+	stream   int           // bytes of a stream at no delay
+	seconds  time.Duration // of works that run for a time
+	idle     int           // channels
+	atOnce   []int         // requests through -D
+	parallel []int         // bulk streams beside a ping-pong at no delay
 }
 
-// results are all values of a figure, by contender.
-type results struct {
-	order []figure
-	by    map[figure]map[string][]float64
-}
+var (
+	whole = sizes{rounds: 5, stream: 1 << 30, seconds: 3 * time.Second, idle: 9500, atOnce: []int{1, 100, 500}, parallel: []int{1, 10, 100}}
+	short = sizes{rounds: 1, stream: 256 << 20, seconds: time.Second, idle: 1000, atOnce: []int{1, 500}, parallel: []int{1}}
+)
 
-func (r *results) add(f figure, who string, v float64) {
-	if r.by[f] == nil {
-		r.order = append(r.order, f)
-		r.by[f] = map[string][]float64{}
+func works(s sizes) []work {
+	var list []work
+	for _, cipher := range []string{"aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"} {
+		list = append(list, streamWork(cipher, s.stream, up), streamWork(cipher, s.stream, down))
 	}
-	r.by[f][who] = append(r.by[f][who], v)
-}
-
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
+	list = append(list, setUpWork(), slowSetUpWork(), slowStreamWork(up, s.seconds), slowStreamWork(down, s.seconds))
+	for _, n := range s.atOnce {
+		list = append(list, requestsWork(n, s.seconds))
 	}
-	v = slices.Clone(v)
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-// print writes the table: medians, and the ratio of each to the first contender.
-func (r *results) print(names []string) {
-	fmt.Printf("\n%-46s %-12s", "what", "unit")
-	for _, n := range names {
-		fmt.Printf(" %14s", n)
-	}
-	fmt.Printf("   ratio to %s\n", names[0])
-	for _, f := range r.order {
-		fmt.Printf("%-46s %-12s", f.row, f.unit)
-		base := median(r.by[f][names[0]])
-		var ratios []string
-		for _, n := range names {
-			v := r.by[f][n]
-			if len(v) == 0 {
-				fmt.Printf(" %14s", "-")
-				continue
-			}
-			fmt.Printf(" %14.2f", median(v))
-			if n != names[0] && base > 0 {
-				ratios = append(ratios, fmt.Sprintf("%s %.2f", n, median(v)/base))
-			}
+	list = append(list, idleWork(s.idle))
+	for _, d := range []direction{up, down} {
+		list = append(list, thinPingWork(d, s.seconds))
+		for _, n := range s.parallel {
+			list = append(list, pingWork(d, n, s.seconds))
 		}
-		better := "more is better"
-		if f.less {
-			better = "less is better"
-		}
-		fmt.Printf("   %s (%s)\n", strings.Join(ratios, ", "), better)
 	}
+	return list
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "xcrypto" {
-		if err := xcrypto(os.Args[2:]); err != nil {
-			log.Fatal("bench xcrypto: ", err)
+	log.SetFlags(0)
+	if len(os.Args) > 1 {
+		switch part := os.Args[1]; part {
+		case "xcrypto", "target":
+			run := map[string]func([]string) error{"xcrypto": xcrypto, "target": target}[part]
+			if err := run(os.Args[2:]); err != nil {
+				log.Fatalf("bench %s: %v", part, err)
+			}
+			return
 		}
-		return
 	}
-	n := flag.Int("n", 3, "alternations")
-	size := flag.Int("mib", 512, "MiB moved in a stream")
-	only := flag.String("only", "", "rows whose name holds this")
+	isShort := flag.Bool("short", false, "one round of less work: under two minutes")
+	n := flag.Int("n", 0, "rounds; 0 is 5, or 1 with -short")
+	only := flag.String("only", "", "a regular expression: rows whose name matches")
+	who := flag.String("who", "", "a regular expression: contenders beside ssh+sshd")
+	profile := flag.String("profile", "", "a folder for CPU profiles of adit's processes")
 	flag.Parse()
-	if err := run(*n, *size<<20, *only); err != nil {
+	s := whole
+	if *isShort {
+		s = short
+	}
+	if *n > 0 {
+		s.rounds = *n
+	}
+	if err := run(s, regexp.MustCompile(*only), regexp.MustCompile(*who), *profile); err != nil {
 		log.Fatal("bench: ", err)
 	}
 }
 
-func run(n, size int, only string) error {
-	e, err := newEnv()
+func run(s sizes, only, who *regexp.Regexp, profile string) error {
+	e, err := newEnv(profile)
 	if err != nil {
 		return err
 	}
@@ -115,27 +110,32 @@ func run(n, size int, only string) error {
 		e.close()
 		os.Exit(1)
 	}()
-	r := &results{by: map[figure]map[string][]float64{}}
-	contenders := e.contenders()
-	for _, w := range works(size) {
-		if !strings.Contains(w.name, only) {
+	var contenders []contender
+	for i, c := range e.contenders() {
+		if i == 0 || who.MatchString(c.name) {
+			contenders = append(contenders, c)
+		}
+	}
+	r := newResults()
+	for _, w := range works(s) {
+		if !only.MatchString(w.name) {
 			continue
 		}
-		for i := range n {
+		for i := range s.rounds {
 			for _, c := range contenders {
 				began := time.Now()
-				if err := w.run(e, c, r); err != nil {
-					fmt.Fprintf(os.Stderr, "bench: %s, %s: %v\n", w.name, c.name, err)
-					continue
+				err := w.run(e, c, r)
+				switch {
+				case err == errUnable:
+				case err != nil:
+					log.Printf("%s, %s: %v", w.name, c.name, err)
+				default:
+					log.Printf("%d/%d %s, %s: %.1fs", i+1, s.rounds, w.name, c.name, time.Since(began).Seconds())
 				}
-				fmt.Fprintf(os.Stderr, "%d/%d %s, %s: %.1fs\n", i+1, n, w.name, c.name, time.Since(began).Seconds())
 			}
 		}
 	}
-	var names []string
-	for _, c := range contenders {
-		names = append(names, c.name)
-	}
-	r.print(names)
+	fmt.Println(e.machine())
+	r.print(os.Stdout, contenders)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -18,9 +19,32 @@ const version = "0.1"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	endProfile := profile()
 	code := run(ctx, os.Args[1:])
+	endProfile()
 	stop()
 	os.Exit(code)
+}
+
+// profile writes a CPU profile to the file that ADIT_CPUPROFILE names, for
+// `make bench ARGS=-profile=…`. It returns what ends it.
+func profile() (end func()) {
+	name := os.Getenv("ADIT_CPUPROFILE")
+	if name == "" {
+		return func() {}
+	}
+	f, err := os.Create(name)
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		tell(fmt.Errorf("ADIT_CPUPROFILE: %w", err))
+		return func() {}
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		f.Close()
+	}
 }
 
 // exitError ends the program with a status, its message having been told.

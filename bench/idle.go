@@ -1,0 +1,60 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+)
+
+// idleWork opens channels through -D, one after the other, has one question
+// answered on each and leaves them alone. It needs two descriptors a channel here and in the client.
+func idleWork(channels int) work {
+	return work{"idle channels", func(e *env, c contender, r *results) error {
+		var lim syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+			return err
+		}
+		n := min(channels, int(lim.Cur)-500)
+		row := fmt.Sprintf("%d idle channels over -D", n)
+		cl, err := e.forward(c, c.server.port, "-D")
+		if err != nil {
+			return err
+		}
+		defer cl.stop()
+		var conns []net.Conn
+		defer func() {
+			for _, conn := range conns {
+				conn.Close()
+			}
+		}()
+		open := func() error {
+			conn, err := e.socks(cl.addr)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, conn)
+			b := make([]byte, 300)
+			b[0] = opEcho
+			conn.Write(b[:101])
+			_, err = io.ReadFull(conn, b)
+			return err
+		}
+		if err := open(); err != nil {
+			return err
+		}
+		client, server, began := usageOf(cl.cmd.Process.Pid), usageOf(c.server.pid), time.Now()
+		for i := range n {
+			if err := open(); err != nil {
+				return fmt.Errorf("after %d channels: %w", i, err)
+			}
+		}
+		r.more(row, "open/s", c.name, float64(n)/time.Since(began).Seconds())
+		r.less(row, "client KiB", c.name, (usageOf(cl.cmd.Process.Pid).rss-client.rss)/float64(n))
+		r.less(row, "server KiB", c.name, (usageOf(c.server.pid).rss-server.rss)/float64(n))
+		return nil
+	}}
+}

@@ -1,0 +1,71 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"time"
+)
+
+// stdio runs -W once: 100 bytes to the echo and 300 back.
+func (e *env) stdio(c contender, port int, more ...string) (wall time.Duration, cpu float64, err error) {
+	args := append(append([]string{}, c.client[1:]...), more...)
+	args = append(args, "-p", strconv.Itoa(port), "-W", fmt.Sprint("127.0.0.1:", e.target), user()+"@127.0.0.1")
+	cmd := exec.Command(c.client[0], args...)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, 0, err
+	}
+	in.Write(append([]byte{opEcho}, make([]byte, 100)...))
+	_, err = io.ReadFull(out, make([]byte, 300))
+	wall = time.Since(began)
+	in.Close()
+	io.Copy(io.Discard, out)
+	cmd.Wait()
+	s := cmd.ProcessState
+	return wall, (s.UserTime() + s.SystemTime()).Seconds(), err
+}
+
+// setUpWork measures -W from the start of the program to the first answer at no
+// delay, with a key exchange that all have.
+func setUpWork() work {
+	row := "-W set-up, curve25519"
+	return work{row, func(e *env, c contender, r *results) error {
+		for range 5 {
+			wall, cpu, err := e.stdio(c, c.server.port, "-o", "KexAlgorithms=curve25519-sha256")
+			if err != nil {
+				return err
+			}
+			r.less(row, "ms wall", c.name, wall.Seconds()*1e3)
+			r.less(row, "ms CPU", c.name, cpu*1e3)
+		}
+		return nil
+	}}
+}
+
+// slowSetUpWork counts round trips to the first answer over a longLine with
+// each client's own algorithms. The proxy answers TCP at once, so one is added.
+func slowSetUpWork() work {
+	row := "-W set-up to the first answer"
+	return work{row, func(e *env, c contender, r *results) error {
+		for range 2 {
+			wall, _, err := e.stdio(c, c.server.long)
+			if err != nil {
+				return err
+			}
+			r.less(row, "round trips", c.name, 1+wall.Seconds()/(2*longLine.delay.Seconds()))
+		}
+		return nil
+	}}
+}
