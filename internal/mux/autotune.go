@@ -2,36 +2,69 @@ package mux
 
 import "time"
 
-// tuner decides when a receive window grows. It is pure arithmetic.
+// tuner decides how wide a receive window is. It is pure arithmetic.
 //
-// A window limits a peer to one window per round trip. When the application
-// consumes more than half a window in a round trip, the window is, or is about
-// to be, what limits it, and doubles. On a path whose bandwidth-delay product is
-// below half the window nothing grows, so no queue is built up on a thin link.
-// Without a known round trip nothing grows either.
+// A window limits a peer to one window per round trip. What the application
+// takes per second, times the round trip, is what must be on its way for the
+// path to be full (the bandwidth-delay product). A window of a multiple of that
+// lets the rate grow, if the window is what limits it, and otherwise stands in
+// queues on the way: at the peer, in its kernel, in routers. So:
+//
+//   - while the rate grows, the window is growing × the product: 64 MiB are
+//     reached from 2 MiB in four round trips;
+//   - else it is settled × the product, and not less than it was at first;
+//   - while other channels exchange small data, for which a queue is a delay,
+//     it may become smaller than at first, too.
+//
+// Without a known round trip it stays as it is.
 type tuner struct {
-	since    time.Time
-	consumed uint64
+	since time.Time
+	taken uint64
+	rate  float64 // of the epoch before, bytes a second
 }
 
-// minEpoch keeps scheduling noise on short paths out of the arithmetic.
-const minEpoch = 2 * time.Millisecond
+// epoch is what a tuner learned.
+type epoch struct {
+	rtt   time.Duration
+	mixed bool // other channels exchange small data
+}
 
-// note adds n consumed bytes and returns the window that is wanted now.
-func (t *tuner) note(now time.Time, n int, rtt time.Duration, window, max uint32) uint32 {
-	t.consumed += uint64(n)
+const (
+	// minEpoch keeps scheduling noise on short paths out of the arithmetic.
+	minEpoch = 2 * time.Millisecond
+	growing  = 3
+	settled  = 2
+	// slack is the time that an endpoint may take to notice and to answer, and
+	// mixedSlack the same while small data is about.
+	slack      = 2 * time.Millisecond
+	mixedSlack = 500 * time.Microsecond
+	// mixedFloor is the smallest window, in bytes.
+	mixedFloor = 256 << 10
+)
+
+// note adds n bytes that the application took and returns the window that is
+// wanted now. first is what the window was at first, widest its bound.
+func (t *tuner) note(now time.Time, n int, e epoch, window, first, widest uint32) uint32 {
 	if t.since.IsZero() {
-		t.since, t.consumed = now, 0
+		t.since = now
 		return window
 	}
+	t.taken += uint64(n)
 	elapsed := now.Sub(t.since)
-	if rtt <= 0 || elapsed < rtt || elapsed < minEpoch {
+	if e.rtt <= 0 || elapsed < e.rtt || elapsed < minEpoch {
 		return window
 	}
-	perTrip := float64(t.consumed) * float64(rtt) / float64(elapsed)
-	t.since, t.consumed = now, 0
-	if perTrip*2 < float64(window) || window >= max {
-		return window
+	rate := float64(t.taken) / elapsed.Seconds()
+	gain := float64(settled)
+	if rate > 1.25*t.rate {
+		gain = growing
 	}
-	return min(max, window*2)
+	t.since, t.taken, t.rate = now, 0, rate
+	floor, pause := first, slack
+	if e.mixed {
+		floor, pause = min(first, mixedFloor), mixedSlack
+	}
+	want := min(rate*(gain*e.rtt.Seconds()+pause.Seconds()), float64(widest))
+	// A window shrinks by halves: one epoch without data says little.
+	return uint32(max(want, float64(floor), float64(window)/2))
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/packet"
@@ -63,7 +62,9 @@ type Channel struct {
 	discard   bool   // nobody reads any more
 	window    uint32 // what we announce at most
 	inLeft    uint32 // what the peer may still send
-	consumed  uint32 // taken by the application, not announced yet
+	consumed  int64  // taken by the application, not announced yet; negative while the window narrows
+	untuned   int    // taken by the application, not told to tuner yet
+	borrowed  uint32 // from the budgets, for a window wider than at first
 	outLeft   uint32 // what we may still send
 	sending   int    // writers between window and wire: CLOSE waits for them
 	sentEOF   bool
@@ -79,8 +80,6 @@ type Channel struct {
 	bytesIn   uint64
 	bytesOut  uint64
 	abandoned bool // Open's ctx ended before the answer
-
-	grownBy atomic.Uint32 // borrowed from the budget
 }
 
 type state uint8
@@ -401,6 +400,8 @@ func (c *Channel) endLocked() {
 		close(r)
 	}
 	c.replies = nil
+	c.m.giveBack(int64(c.borrowed))
+	c.borrowed = 0
 	if trace.Wants(c.m.cfg.Tracer, trace.LevelChannel) {
 		e := trace.ChannelClosed{Local: c.id, Type: c.typ, BytesIn: c.bytesIn, BytesOut: c.bytesOut}
 		if c.err != nil {

@@ -49,10 +49,12 @@ const (
 	// in bytes. Both are OpenSSH's.
 	DefaultWindow    = 2 << 20
 	DefaultMaxPacket = 32 << 10
-	// DefaultWindowMax is the most that one channel's window grows to, and
-	// DefaultBudget what all windows of a connection may grow by together.
+	// DefaultWindowMax is the most that one channel's window grows to,
+	// DefaultBudget what all windows of a connection may grow by together, and
+	// processBudget what those of all connections may.
 	DefaultWindowMax = 64 << 20
 	DefaultBudget    = 256 << 20
+	processBudget    = 1 << 30
 	// DefaultMaxChannels is how many channels may be open at once, and
 	// DefaultMaxPending how many opens by the peer may wait for an answer.
 	DefaultMaxChannels = 16384
@@ -63,6 +65,11 @@ const (
 	requestQueue = 64
 	// replyQueue is how many of our requests may wait for the peer's answer.
 	replyQueue = 1024
+	// smallData is below how many bytes data is small: somebody may wait for its
+	// answer. Windows are narrower for mixedTime after it, which is longer than a
+	// question and its answer take behind a wide one.
+	smallData = 1 << 10
+	mixedTime = 2 * time.Second
 	// maxSlices is how many payloads are collected for one write to a sink.
 	maxSlices = 64
 )
@@ -123,13 +130,17 @@ type Mux struct {
 	channels []*Channel // by local id; nil is free
 	free     []uint32
 	open     int
-	grown    uint32 // what windows grew by, together
+	borrowed int64 // by windows that are wider than at first
 	replies  []chan globalReply
 	err      error
 
 	// Atomic.
 	pending atomic.Int32
+	smallAt atomic.Int64 // when small data came on a channel without bulk, Unix ns
 }
+
+// processBorrowed is what all connections have borrowed for wider windows.
+var processBorrowed atomic.Int64
 
 // New starts a Mux on pc, which it owns from then on.
 func New(pc PacketConn, cfg Config) *Mux {
@@ -254,7 +265,6 @@ func (m *Mux) remove(c *Channel) {
 		m.channels[c.id] = nil
 		m.free = append(m.free, c.id)
 		m.open--
-		m.grown -= c.grownBy.Load()
 	}
 }
 
@@ -267,13 +277,27 @@ func (m *Mux) channel(id uint32) *Channel {
 	return nil
 }
 
-// borrow takes growth of a window from the connection's budget.
-func (m *Mux) borrow(n uint32) bool {
+// borrow takes n bytes from the budgets for wider windows.
+func (m *Mux) borrow(n int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if uint64(m.grown)+uint64(n) > uint64(m.cfg.Budget) {
+	if m.borrowed+n > int64(m.cfg.Budget) {
 		return false
 	}
-	m.grown += n
+	if processBorrowed.Add(n) > processBudget {
+		processBorrowed.Add(-n)
+		return false
+	}
+	m.borrowed += n
 	return true
+}
+
+func (m *Mux) giveBack(n int64) {
+	if n == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.borrowed -= n
+	processBorrowed.Add(-n)
 }

@@ -23,6 +23,9 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	// within the window does no harm; OpenSSH lets it pass, too.
 	c.inLeft -= uint32(n)
 	c.bytesIn += uint64(n)
+	if n > 0 && n < smallData && c.tuner.rate == 0 {
+		c.m.smallAt.Store(time.Now().UnixNano())
+	}
 	if c.discard {
 		c.takenLocked(n)
 		return false, nil
@@ -31,25 +34,22 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 }
 
 // takenLocked says that the application has n bytes more. The window is
-// returned when a quarter of it was taken, and grows with what the application
-// takes in a round trip.
+// returned when a quarter of it was taken, and its width follows what the
+// application takes in a round trip.
 func (c *Channel) takenLocked(n int) {
 	if n == 0 {
 		return
 	}
-	c.consumed += uint32(n)
-	if c.consumed < c.window/4 || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
+	c.consumed += int64(n)
+	c.untuned += n
+	if c.consumed < int64(c.window/4) || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
 		return
 	}
-	add := c.consumed
-	if max := c.m.cfg.WindowMax; c.window < max && !c.discard {
-		want := c.tuner.note(time.Now(), int(c.consumed), c.m.pc.RTT(), c.window, max)
-		if extra := want - c.window; extra > 0 && c.m.borrow(extra) {
-			c.grownBy.Add(extra)
-			c.window = want
-			add += extra
-		}
+	c.tuneLocked()
+	if c.consumed < int64(c.window/4) {
+		return // it became narrower, or much wider
 	}
+	add := uint32(c.consumed)
 	c.consumed = 0
 	c.inLeft += add
 	m := wire.ChannelWindowAdjust{RecipientChannel: c.peerID, Bytes: add}
@@ -57,6 +57,30 @@ func (c *Channel) takenLocked(n int) {
 	if err := c.m.pc.QueuePacket(m.Append(buf[:0])); err != nil && c.err == nil {
 		c.err = err
 	}
+}
+
+// tuneLocked sets the window to what the tuner wants. What was announced can't
+// be taken back: a narrower window takes effect as data comes in.
+func (c *Channel) tuneLocked() {
+	first, widest := c.m.cfg.Window, c.m.cfg.WindowMax
+	if c.discard || widest <= first {
+		return
+	}
+	now := time.Now()
+	e := epoch{rtt: c.m.pc.RTT(), mixed: now.UnixNano()-c.m.smallAt.Load() < int64(mixedTime)}
+	want := c.tuner.note(now, c.untuned, e, c.window, first, widest)
+	c.untuned = 0
+	switch beyond, old := int64(want)-int64(first), int64(c.borrowed); {
+	case beyond > old && !c.m.borrow(beyond-old):
+		return
+	case beyond > old:
+		c.borrowed = uint32(beyond)
+	case old > 0:
+		c.borrowed = uint32(max(beyond, 0))
+		c.m.giveBack(old - int64(c.borrowed))
+	}
+	c.consumed += int64(want) - int64(c.window)
+	c.window = want
 }
 
 // adjusted adds to what we may send.

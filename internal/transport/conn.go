@@ -114,7 +114,7 @@ func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Con
 func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	c := &Conn{nc: nc, cfg: cfg, server: server, localVersion: cfg.version(), first: true, done: make(chan struct{})}
 	c.tracePackets = trace.Wants(cfg.Tracer, trace.LevelPacket)
-	sock, quickAck := newSocket(nc)
+	sock, tcp := newSocket(nc)
 	var seed [32]byte
 	io.ReadFull(cfg.rand(), seed[:])
 	c.out.init(sock, seed, c.done)
@@ -123,7 +123,7 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	if c.tracePackets {
 		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
 	}
-	c.in.init(quickAck)
+	c.in.init(tcp)
 	c.wg.Go(c.out.flusher)
 	return c
 }
@@ -374,6 +374,7 @@ func (c *Conn) fail(err error) {
 	close(c.done)
 	c.mu.Unlock()
 	c.out.stop()
+	c.in.arrival.stop()
 	c.kexMu.Lock()
 	for _, t := range []*time.Timer{c.kexTimer, c.rekeyAt} {
 		if t != nil {

@@ -24,13 +24,15 @@ type inHalf struct {
 	packets uint64 // since the last NEWKEYS
 	bytes   uint64 // since the last NEWKEYS
 
-	quickAck func() // re-arms TCP_QUICKACK; nil where there is none
+	arrival *arrival // nil where nothing can be tuned
 }
 
-func (h *inHalf) init(quickAck func()) {
+func (h *inHalf) init(tcp *tcpTuner) {
 	h.buf = make([]byte, minReadBuffer)
 	h.cipher = algo.Plain()
-	h.quickAck = quickAck
+	if tcp != nil {
+		h.arrival = newArrival(*tcp)
+	}
 }
 
 // peek finds out, without reading, whether a whole packet lies in the buffer.
@@ -78,6 +80,9 @@ func (h *inHalf) open() ([]byte, error) {
 	}
 	h.r += n
 	h.need = 0
+	if n < smallPacket && h.arrival != nil {
+		h.arrival.small = true
+	}
 	h.seq++
 	h.packets++
 	h.bytes += uint64(n)
@@ -103,6 +108,9 @@ func (h *inHalf) fill(nc net.Conn, keep bool) error {
 	}
 	h.r, h.w = 0, len(have)
 	room := len(h.buf) - h.w
+	if h.arrival != nil {
+		h.arrival.before()
+	}
 	n, err := nc.Read(h.buf[h.w:])
 	h.w += n
 	if n > 0 {
@@ -113,8 +121,8 @@ func (h *inHalf) fill(nc net.Conn, keep bool) error {
 			copy(buf, h.buf[:h.w])
 			h.buf = buf
 		}
-		if h.quickAck != nil && n < minReadBuffer {
-			h.quickAck()
+		if h.arrival != nil {
+			h.arrival.read(n)
 		}
 		return nil
 	}

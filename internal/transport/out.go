@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/packet"
@@ -56,11 +57,12 @@ type outHalf struct {
 	packets uint64
 	bytes   uint64
 	pad     io.Reader
-	taken   []byte   // small messages being sealed; swapped with small
-	sealed  []byte   // where they are sealed
-	runs    [][]byte // what is to be written
-	base    [][]byte // runs before anything was taken off it
-	spans   []span   // packets of batches in runs
+	taken   []byte    // small messages being sealed; swapped with small
+	sealed  []byte    // where they are sealed
+	mixed   time.Time // when channel data was in the small lane last
+	runs    [][]byte  // what is to be written
+	base    [][]byte  // runs before anything was taken off it
+	spans   []span    // packets of batches in runs
 }
 
 // kexMsg is an entry of the kex lane.
@@ -93,6 +95,9 @@ const (
 	// later in a higher lane does not wait behind much.
 	roundCap   = 2 << 20
 	stalledCap = 128 << 10
+	// mixedCap is how much while channels send small data, for mixedTime after
+	// the last: somebody may wait for its answer.
+	mixedCap = 128 << 10
 	// sharedCap is the most taken from one batch in a round while others wait.
 	sharedCap = 256 << 10
 )

@@ -30,7 +30,7 @@ type rawSocket struct {
 }
 
 // newSocket returns the best socket for nc, and prepares nc.
-func newSocket(nc net.Conn) (s socket, quickAck func()) {
+func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return connSocket{nc}, nil
@@ -51,11 +51,36 @@ func newSocket(nc net.Conn) (s socket, quickAck func()) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
 		})
 		ack := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
-		quickAck = func() { raw.Control(ack) }
+		tcp = &tcpTuner{
+			ack: func() { raw.Control(ack) },
+			lowWater: func(n int) {
+				raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) })
+			},
+			wait: waiter(raw),
+		}
 	}
 	r := &rawSocket{raw: raw}
 	r.step = r.writeSome
-	return r, quickAck
+	return r, tcp
+}
+
+// waiter returns a function that waits until so many bytes can be read, or the
+// socket becomes readable, which is what SO_RCVLOWAT says.
+func waiter(raw syscall.RawConn) func(bytes int) {
+	var want int
+	var looked bool
+	step := func(fd uintptr) bool {
+		if looked {
+			return true
+		}
+		looked = true
+		n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+		return err != nil || n >= want
+	}
+	return func(bytes int) {
+		want, looked = bytes, false
+		raw.Read(step)
+	}
 }
 
 func (s *rawSocket) write(runs *[][]byte, wait bool) (all, stalled bool, err error) {

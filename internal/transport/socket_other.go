@@ -5,7 +5,7 @@ package transport
 import "net"
 
 // newSocket returns a portable socket: all is written by the flusher.
-func newSocket(nc net.Conn) (socket, func()) {
+func newSocket(nc net.Conn) (socket, *tcpTuner) {
 	if c, ok := nc.(*net.TCPConn); ok {
 		c.SetNoDelay(true)
 	}

@@ -1,0 +1,121 @@
+package transport
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// tcpTuner is what an arrival does to a socket; nil functions are not called.
+type tcpTuner struct {
+	ack      func()          // send a pending acknowledgement now (TCP_QUICKACK)
+	lowWater func(bytes int) // become readable only with so many bytes (SO_RCVLOWAT)
+	wait     func(bytes int) // until so many bytes are there, or it is readable
+}
+
+// arrival tunes a socket to the way its bytes arrive.
+//
+// A small read is the end of something as a rule: it is acknowledged at once.
+// sshd before 9.8 leaves Nagle's algorithm on for forwards, so its next small
+// packet waits for our acknowledgement of the last one, which the kernel delays
+// by 40 ms. Amid bulk that would cost a system call for each read, within which,
+// on loopback, the peer's next transmission happens: one every arrivalPause is
+// enough, as the kernel acknowledges full segments by itself.
+//
+// Amid fast bulk from a peer that writes packet by packet, as sshd does, the
+// reader would be woken for each packet. So it sleeps until much is there, but
+// no longer than arrivalPause after it last read something. While small packets
+// are about, which somebody may wait for, it sleeps for less.
+type arrival struct {
+	tcp   tcpTuner
+	timer *time.Timer
+	due   atomic.Bool  // the timer runs on behalf of an acknowledgement
+	mark  atomic.Int32 // what SO_RCVLOWAT is, if not 1
+	used  atomic.Bool  // SO_RCVLOWAT was ever raised
+
+	// Owned by the reading goroutine.
+	epoch time.Time
+	bytes int
+	fast  bool      // the last epoch had bulk
+	small bool      // a small packet came since the last read
+	mixed time.Time // when the last small packet came
+}
+
+const (
+	// smallRead is below how many bytes a read is acknowledged at once.
+	smallRead    = 4 << 10
+	arrivalPause = time.Millisecond
+	// arrivalEpoch is how long bytes are counted for the rate, and fastEpoch how
+	// many bytes in it are fast bulk: 200 MiB/s.
+	arrivalEpoch = time.Millisecond
+	fastEpoch    = 200 << 10
+	// lowWater is how many bytes are worth to wake up for amid fast bulk, and
+	// lowWaterMixed the same for mixedTime after a small packet.
+	lowWater      = 512 << 10
+	lowWaterMixed = 64 << 10
+	mixedTime     = 100 * time.Millisecond
+	// smallPacket is below how many bytes a packet is small.
+	smallPacket = 1 << 10
+)
+
+func newArrival(tcp tcpTuner) *arrival {
+	a := &arrival{tcp: tcp}
+	a.timer = time.AfterFunc(time.Hour, a.pause)
+	a.timer.Stop()
+	return a
+}
+
+// pause ends what holds the peer or the reader up.
+func (a *arrival) pause() {
+	a.due.Store(false)
+	// Not only if mark is set: read may be about to raise it, and has the timer
+	// run again behind that.
+	if a.used.Load() {
+		a.mark.Store(0)
+		a.tcp.lowWater(1)
+	}
+	a.tcp.ack()
+}
+
+// read notes that n bytes were read.
+func (a *arrival) read(n int) {
+	if n < smallRead && !a.fast {
+		a.tcp.ack()
+		return
+	}
+	now := time.Now()
+	a.bytes += n
+	if took := now.Sub(a.epoch); took >= arrivalEpoch {
+		a.fast = a.bytes >= fastEpoch && took < 2*arrivalEpoch
+		a.epoch, a.bytes = now, 0
+	}
+	if a.small {
+		a.small, a.mixed = false, now
+	}
+	switch {
+	case a.fast:
+		mark := int32(lowWater)
+		if now.Sub(a.mixed) < mixedTime {
+			mark = lowWaterMixed
+		}
+		if a.mark.Swap(mark) != mark {
+			a.used.Store(true)
+			a.tcp.lowWater(int(mark))
+		}
+		a.timer.Reset(arrivalPause)
+	case !a.due.Swap(true):
+		a.timer.Reset(arrivalPause)
+	}
+}
+
+// before is called before each read.
+func (a *arrival) before() {
+	if mark := a.mark.Load(); a.fast && mark > 0 {
+		a.tcp.wait(int(mark))
+	}
+}
+
+func (a *arrival) stop() {
+	if a != nil {
+		a.timer.Stop()
+	}
+}
