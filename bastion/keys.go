@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -19,31 +18,22 @@ import (
 type Permissions struct {
 	// NoForwarding refuses every channel.
 	NoForwarding bool
-	// PermitOpen limits targets, as "host:port" where the host may be a pattern
-	// with * and ? and the port "*". Empty allows all.
+	// PermitOpen limits targets, as "host:port" or "[address]:port". Either
+	// part may be "*" for any; a host is compared as the client wrote it, as
+	// sshd compares permitopen (channels.c, open_match). Empty allows all.
 	PermitOpen []string
 }
 
-// Allows reports whether host:port may be reached. Names are compared as the
-// client wrote them, without regard to case.
+// Allows reports whether host:port may be reached. An entry of PermitOpen that
+// is not host:port allows nothing.
 func (p *Permissions) Allows(host string, port uint16) bool {
 	if p == nil || p.NoForwarding {
 		return false
 	}
-	if len(p.PermitOpen) == 0 {
-		return true
-	}
-	for _, o := range p.PermitOpen {
-		h, ps, err := net.SplitHostPort(o)
-		if err != nil {
-			continue
-		}
-		ok, _ := path.Match(strings.ToLower(strings.ReplaceAll(h, "[", "\\[")), strings.ToLower(host))
-		if ok && (ps == "*" || ps == strconv.Itoa(int(port))) {
-			return true
-		}
-	}
-	return false
+	return len(p.PermitOpen) == 0 || slices.ContainsFunc(p.PermitOpen, func(o string) bool {
+		h, n, err := net.SplitHostPort(o)
+		return err == nil && (h == "*" || h == host) && (n == "*" || n == strconv.Itoa(int(port)))
+	})
 }
 
 // Keys is the content of authorized_keys files. The user's name does not matter

@@ -81,3 +81,39 @@ func TestKeys(t *testing.T) {
 		t.Error("a file that does not exist is no error")
 	}
 }
+
+// TestPermitOpen has the rules of sshd's open_match (channels.c).
+func TestPermitOpen(t *testing.T) {
+	for _, tt := range []struct {
+		open string
+		host string
+		port uint16
+		want bool
+	}{
+		{"db:5432", "db", 5432, true},
+		{"db:5432", "db", 5433, false},
+		{"db:5432", "DB", 5432, false},
+		{"DB:5432", "db", 5432, false},
+		{"db:5432", "db.", 5432, false},
+		{"db:*", "db", 1, true},
+		{"*:80", "anything", 80, true},
+		{"*:80", "anything", 81, false},
+		{"*:*", "::1", 65535, true},
+		{"*.internal:80", "a.internal", 80, false},
+		{"*.internal:80", "*.internal", 80, true},
+		{"d?:80", "db", 80, false},
+		{"[::1]:22", "::1", 22, true},
+		{"[::1]:22", "0:0:0:0:0:0:0:1", 22, false},
+		{"[a-z]:80", "b", 80, false},
+		{"db", "db", 80, false},
+		{"", "", 0, false},
+	} {
+		p := &Permissions{PermitOpen: []string{tt.open}}
+		if got := p.Allows(tt.host, tt.port); got != tt.want {
+			t.Errorf("permitopen %q, %s port %d: got %v, want %v", tt.open, tt.host, tt.port, got, tt.want)
+		}
+	}
+	if !new(Permissions).Allows("db", 1) || (&Permissions{NoForwarding: true}).Allows("db", 1) || (*Permissions)(nil).Allows("db", 1) {
+		t.Error("without permitopen all is allowed, with no-port-forwarding or without a login nothing")
+	}
+}
