@@ -42,12 +42,13 @@ func (c *Client) Forward(ctx context.Context, fw Forward) (*Forwarding, error) {
 			return nil, err
 		}
 	}
-	return c.ForwardSpec(ctx, spec, false)
+	return c.ForwardSpec(ctx, spec, false, "")
 }
 
-// ForwardSpec is Forward for a parsed command line. gateway is GatewayPorts.
-func (c *Client) ForwardSpec(ctx context.Context, spec forward.Spec, gateway bool) (*Forwarding, error) {
-	f, err := forward.Listen(ctx, spec, forward.Config{Open: c.opener, Tracer: c.cfg.Tracer, GatewayPorts: gateway})
+// ForwardSpec is Forward for a parsed command line. gateway is GatewayPorts;
+// network is "tcp4" or "tcp6" to listen on one family only (AddressFamily).
+func (c *Client) ForwardSpec(ctx context.Context, spec forward.Spec, gateway bool, network string) (*Forwarding, error) {
+	f, err := forward.Listen(ctx, spec, forward.Config{Open: c.opener, Tracer: c.cfg.Tracer, GatewayPorts: gateway, Network: network})
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,10 @@ import (
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
 
-  adit ssh [-46gNnqTv] [-c ciphers] [-D [bind_address:]port] [-i identity_file]
-           [-L [bind_address:]port:host:hostport] [-l user] [-m macs]
-           [-o option] [-p port] [-W host:port] [user@]host [command …]
+  adit ssh [-46gNnqTv] [-b bind_address] [-c ciphers] [-D [bind_address:]port]
+           [-i identity_file] [-L [bind_address:]port:host:hostport]
+           [-l user] [-m macs] [-o option] [-p port] [-W host:port]
+           [user@]host [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
   -D  listen as a SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT proxy
@@ -121,7 +122,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 // ExitOnForwardFailure, or when none is left, it ends the program.
 func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*adit.Forwarding, err error) {
 	for _, s := range a.forwards {
-		f, ferr := c.ForwardSpec(ctx, s, a.gateway)
+		f, ferr := c.ForwardSpec(ctx, s, a.gateway, a.AddressFamily)
 		if ferr != nil {
 			if a.exitOnFail {
 				return started, ferr

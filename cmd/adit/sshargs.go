@@ -111,6 +111,8 @@ func (a *sshArgs) apply(o option) (err error) {
 		err = a.setPort(o.value)
 	case 'i':
 		a.IdentityFiles = append(a.IdentityFiles, o.value)
+	case 'b':
+		a.BindAddress = o.value
 	case 'l':
 		if a.User == "" {
 			a.User = o.value
@@ -173,7 +175,7 @@ func (a *sshArgs) setOption(s string) (err error) {
 	case "userknownhostsfile":
 		a.KnownHosts = append(a.KnownHosts, strings.Fields(value)...)
 	case "globalknownhostsfile", "loglevel", "controlmaster", "controlpath", "controlpersist", "updatehostkeys", "checkhostip", "compression",
-		"identitiesonly", "preferredauthentications", "tcpkeepalive", "gssapiauthentication", "forwardagent", "forwardx11", "requesttty":
+		"identitiesonly", "preferredauthentications", "gssapiauthentication", "forwardagent", "forwardx11", "requesttty":
 		// Nothing here depends on them yet.
 	case "hostkeyalias":
 		a.HostKeyAlias = value
@@ -191,6 +193,12 @@ func (a *sshArgs) setOption(s string) (err error) {
 		err = yesNo(&a.exitOnFail, value, true)
 	case "gatewayports":
 		err = yesNo(&a.gateway, value, true)
+	case "addressfamily":
+		err = a.setFamily(value)
+	case "bindaddress":
+		a.BindAddress = value
+	case "tcpkeepalive":
+		err = yesNo(&a.NoTCPKeepAlive, value, false)
 	case "connecttimeout":
 		err = seconds(&a.ConnectTimeout, value)
 	case "serveraliveinterval":
@@ -217,6 +225,16 @@ func (a *sshArgs) setOption(s string) (err error) {
 	if err != nil {
 		return fmt.Errorf("-o %s: %w", s, err)
 	}
+	return nil
+}
+
+// setFamily reads AddressFamily's value.
+func (a *sshArgs) setFamily(value string) error {
+	var family string
+	if err := oneOf(&family, value, "any", "inet", "inet6"); err != nil {
+		return err
+	}
+	a.AddressFamily = map[string]string{"any": "tcp", "inet": "tcp4", "inet6": "tcp6"}[family]
 	return nil
 }
 

@@ -47,6 +47,8 @@ type Options struct {
 	AliveInterval  time.Duration
 	AliveCountMax  int
 	AddressFamily  string // "tcp", "tcp4", "tcp6"
+	BindAddress    string // local address or name to connect from
+	NoTCPKeepAlive bool   // TCPKeepAlive no
 
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
 	RekeyBytes                            uint64
@@ -121,7 +123,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		Tracer:     o.Tracer,
 		Banner:     func(text string) { o.notice(printable(text)) },
 	}
-	cfg.Dial = dial.TCP{Network: o.AddressFamily}.Dial
+	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
 	}
