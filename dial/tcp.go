@@ -7,10 +7,12 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,6 +71,9 @@ func (d TCP) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if len(e.Tried) == 0 && !isIP(address) {
 		e.Stage = StageResolve
 	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "bind" {
+		e.Stage, e.Address, e.Tried = StageBind, d.BindAddress, nil
+	}
 	switch {
 	case ctx.Err() != nil:
 		e.Err = context.Cause(ctx)
@@ -92,7 +97,9 @@ type attempts struct {
 func (a *attempts) note(_ context.Context, _, address string, _ syscall.RawConn) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.addrs = append(a.addrs, address)
+	if !slices.Contains(a.addrs, address) { // net.Dialer may try one again
+		a.addrs = append(a.addrs, address)
+	}
 	return nil
 }
 

@@ -44,6 +44,10 @@ func TestTCPBindAddress(t *testing.T) {
 		if err == nil {
 			c.Close()
 			t.Errorf("connected from %q", bad)
+			continue
+		}
+		if e, ok := errors.AsType[*Error](err); bad != "::1" && (!ok || e.Stage != StageBind || e.Address != bad) {
+			t.Errorf("bind address %q: got %v, want an error of that stage", bad, err)
 		}
 	}
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"os"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/adit-ssh/adit"
 )
@@ -22,7 +19,7 @@ var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_
 // as a warning; only a file that was asked for by name and is not there is worth
 // one.
 func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
-	fromAgent, agentErr := o.agentKeys()
+	fromAgent, agentErr := o.agentKeys(ctx)
 	if agentErr != nil {
 		o.notice("warning: " + agentErr.Error())
 	}
@@ -70,56 +67,6 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 		}
 	}
 	return append(first, rest...), nil
-}
-
-// agentKeys lists the agent's keys.
-func (o *Options) agentKeys() ([]adit.Key, error) {
-	path := o.IdentityAgent
-	if path == "" || path == "SSH_AUTH_SOCK" {
-		path = os.Getenv("SSH_AUTH_SOCK")
-	}
-	if path == "" || path == "none" {
-		return nil, nil
-	}
-	nc, err := net.Dial("unix", Expand(path))
-	if err != nil {
-		return nil, fmt.Errorf("agent: %w", err)
-	}
-	signers, err := agent.NewClient(nc).Signers()
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("agent %s: %w", path, err)
-	}
-	var keys []adit.Key
-	for _, s := range signers {
-		comment := "agent key"
-		if k, ok := s.PublicKey().(*agent.Key); ok {
-			comment = "agent key " + printable(k.Comment)
-		}
-		keys = append(keys, adit.Key{Signer: agentSigner{s}, Comment: comment, Probe: true})
-	}
-	return keys, nil
-}
-
-// agentSigner shows the key itself instead of the agent's form of it, which has
-// a type of its own for certificates.
-type agentSigner struct{ gossh.Signer }
-
-// PublicKey implements gossh.Signer.
-func (s agentSigner) PublicKey() gossh.PublicKey {
-	k := s.Signer.PublicKey()
-	if parsed, err := gossh.ParsePublicKey(k.Marshal()); err == nil {
-		return parsed
-	}
-	return k
-}
-
-// SignWithAlgorithm implements gossh.AlgorithmSigner.
-func (s agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
-	if as, ok := s.Signer.(gossh.AlgorithmSigner); ok {
-		return as.SignWithAlgorithm(rand, data, algorithm)
-	}
-	return s.Sign(rand, data)
 }
 
 // fileKeys reads a private key, and the certificate beside it when there is one,

@@ -1,0 +1,138 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/testpeer"
+)
+
+// listenAgent serves each connection with handle. ended waits until all
+// connections so far were closed by us.
+func listenAgent(t *testing.T, handle func(net.Conn)) (path string, ended func()) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepting, serving sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				handle(nc)
+			})
+		}
+	})
+	ended = func() {
+		l.Close()
+		accepting.Wait()
+		serving.Wait()
+	}
+	t.Cleanup(ended)
+	return path, ended
+}
+
+func TestAgentKeys(t *testing.T) {
+	ring := agent.NewKeyring()
+	public := map[string]gossh.PublicKey{}
+	for _, typ := range testpeer.KeyTypes {
+		k := testpeer.NewKey(t, typ)
+		private, err := gossh.ParseRawPrivateKey(readFile(t, k.Path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ring.Add(agent.AddedKey{PrivateKey: private, Comment: typ + "\x1b[2J"}); err != nil {
+			t.Fatal(err)
+		}
+		public["agent key "+typ+"[2J"] = k.Public
+	}
+	path, ended := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	keys, err := (&Options{IdentityAgent: path, IdentityFiles: []string{"none"}}).keys(t.Context())
+	if err != nil || len(keys) != len(public) {
+		t.Fatalf("%d keys, %v, want %d", len(keys), err, len(public))
+	}
+	for _, k := range keys {
+		s, ok := k.Signer.(adit.ContextSigner)
+		if !ok || !k.Probe || public[k.Comment] == nil {
+			t.Fatalf("%q: context signer %v, probe %v", k.Comment, ok, k.Probe)
+		}
+		algorithms := []string{k.PublicKey().Type()}
+		if algorithms[0] == gossh.KeyAlgoRSA {
+			algorithms = []string{gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSASHA512}
+		}
+		for _, algorithm := range algorithms {
+			sig, err := s.SignContext(t.Context(), []byte("data"), algorithm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := public[k.Comment].Verify([]byte("data"), sig); err != nil || sig.Format != algorithm {
+				t.Errorf("%s: signature %s, %v, want %s", k.Comment, sig.Format, err, algorithm)
+			}
+		}
+	}
+	ended() // hangs when a connection to the agent was left open
+}
+
+// An agent that says nothing holds nobody longer than their context.
+func TestSilentAgent(t *testing.T) {
+	asked := make(chan struct{}, 2)
+	path, ended := listenAgent(t, func(nc net.Conn) {
+		b := make([]byte, 1024)
+		nc.Read(b)
+		asked <- struct{}{}
+		for {
+			if _, err := nc.Read(b); err != nil {
+				return
+			}
+		}
+	})
+	why := errors.New("the person gave up")
+	o := &Options{IdentityAgent: path}
+	key := &agentSigner{agentSocket(path), testpeer.NewKey(t, "ed25519").Public}
+	for name, ask := range map[string]func(context.Context) error{
+		"list": func(ctx context.Context) error { _, err := o.agentKeys(ctx); return err },
+		"sign": func(ctx context.Context) error {
+			_, err := key.SignContext(ctx, []byte("data"), gossh.KeyAlgoED25519)
+			return err
+		},
+	} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go func() { // ends when the agent was asked
+			<-asked
+			cancel(why)
+		}()
+		if err := ask(ctx); !errors.Is(err, why) {
+			t.Errorf("%s: got %v, want %v", name, err, why)
+		}
+	}
+	ended()
+}
+
+func TestNoAgent(t *testing.T) {
+	var notices []string
+	o := &Options{IdentityAgent: filepath.Join(t.TempDir(), "none"), IdentityFiles: []string{"none"},
+		Notice: func(text string) { notices = append(notices, text) }}
+	keys, err := o.keys(t.Context())
+	if err != nil || len(keys) != 0 || len(notices) != 1 {
+		t.Errorf("an agent that is not there: %d keys, %v, notices %q, want one notice", len(keys), err, notices)
+	}
+	t.Setenv("SSH_AUTH_SOCK", o.IdentityAgent)
+	o.IdentityAgent, notices = "none", nil
+	if keys, err := o.keys(t.Context()); err != nil || len(keys) != 0 || notices != nil {
+		t.Errorf("IdentityAgent none: %d keys, %v, notices %q, want none of them", len(keys), err, notices)
+	}
+}
