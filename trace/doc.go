@@ -1,5 +1,7 @@
 // Package trace holds what adit's layers tell about themselves: typed events,
-// the Tracer that receives them, and the sinks that print or keep them.
+// the Tracer that receives them, and the sinks that print or keep them: NewText
+// prints a line an event, NewLadder an arrow a message, a Recorder keeps the
+// last ones.
 //
 // Libraries here do not log. They emit events through a Tracer, and a nil
 // Tracer costs one branch. Events never hold secrets: messages are redacted by

@@ -5,8 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // NewText returns a Tracer that writes one line an event to w: seconds since
@@ -42,10 +40,7 @@ func Line(e Event) string {
 		if e.Out {
 			arrow = "->"
 		}
-		if e.Msg == nil {
-			return fmt.Sprintf("%s %3d %s (%v)", arrow, e.Num, wire.Name(e.Phase, e.Num), e.Err)
-		}
-		return fmt.Sprintf("%s %3d %s %s", arrow, e.Num, wire.MsgName(e.Msg), Describe(e.Msg))
+		return fmt.Sprintf("%s %3d %s", arrow, e.Num, describePacket(e))
 	case Version:
 		return fmt.Sprintf("version local=%s peer=%s", quote(e.Local), quote(e.Peer))
 	case KexDone:

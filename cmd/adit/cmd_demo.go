@@ -29,6 +29,9 @@ import (
 // demoHost is the private service's name, which only the demo's server knows.
 const demoHost = "wiki.private"
 
+// maxEvents is how many events the demo keeps: more than its three steps make.
+const maxEvents = 1000
+
 func demoCommand() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
@@ -54,9 +57,12 @@ type demo struct {
 	dir     string // keys and the service's socket
 	addr    string // the server's
 	hostKey gossh.PublicKey
-	ladder  *ladder
 	client  *adit.Client
 	closers []func()
+
+	trace    *trace.Recorder
+	shown    int // events that were shown
+	channels int // channels that were shown
 }
 
 func (d *demo) close() {
@@ -136,7 +142,7 @@ func (d *demo) fetch(ctx context.Context, tr *http.Transport, url string) error 
 		return fmt.Errorf("got %s %q, want %q", resp.Status, body, want)
 	}
 	resp.Body.Close()
-	if err := d.ladder.show(ctx, d.out); err != nil {
+	if err := d.showLadder(ctx); err != nil {
 		return err
 	}
 	d.printf("   page: %q\n", body)
@@ -172,9 +178,9 @@ func (d *demo) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.ladder = newLadder()
+	d.trace = trace.NewRecorder(trace.LevelPacket, maxEvents)
 	d.client, err = adit.Dial(ctx, "demo@"+d.addr, &adit.Config{
-		CheckHostKey: db.CheckHostKey, Keys: adit.Keys(user), Tracer: d.ladder, ConnectTimeout: 10 * time.Second,
+		CheckHostKey: db.CheckHostKey, Keys: adit.Keys(user), Tracer: d.trace, ConnectTimeout: 10 * time.Second,
 	})
 	if err != nil {
 		return err
@@ -182,7 +188,7 @@ func (d *demo) start(ctx context.Context) (err error) {
 	d.closers = append(d.closers, func() { d.client.Close() })
 	d.printf("server   %s, which only forwards; host key %s\n", d.addr, gossh.FingerprintSHA256(d.hostKey))
 	d.printf("service  http://%s/, which only the server can reach\n", demoHost)
-	d.printf("client   logged in: %s\n", d.ladder.kexLine())
+	d.printf("client   logged in: %s\n", d.login())
 	return nil
 }
 
@@ -267,73 +273,40 @@ Ctrl-C ends it.
 `, local, proxy, demoHost, d.dir, d.dir, port, demoHost, d.dir, d.dir, port)
 }
 
-// ladder collects the messages of channels and shows them as arrows.
-type ladder struct {
-	mu     sync.Mutex
-	lines  []string
-	opens  int
-	closes int
-	change chan struct{} // closed at each message, and made anew
-	kex    string
+// login returns what the key exchange agreed on.
+func (d *demo) login() (agreed string) {
+	for _, r := range d.trace.Records() {
+		if k, ok := r.Event.(trace.KexDone); ok {
+			agreed = k.Kex + ", " + k.CipherOut
+		}
+	}
+	return agreed
 }
 
-func newLadder() *ladder { return &ladder{change: make(chan struct{})} }
-
-// Level implements trace.Tracer.
-func (l *ladder) Level() trace.Level { return trace.LevelPacket }
-
-// Trace implements trace.Tracer.
-func (l *ladder) Trace(_ time.Time, e trace.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch e := e.(type) {
-	case trace.KexDone:
-		l.kex = fmt.Sprintf("%s, %s", e.Kex, e.CipherOut)
-	case trace.Packet:
-		if e.Msg == nil || e.Num < wire.NumChannelOpen {
-			return
-		}
-		arrow := "<───"
-		if e.Out {
-			arrow = "───>"
-		}
-		l.lines = append(l.lines, fmt.Sprintf("   client %s server  %2d %s %s\n", arrow, e.Num, wire.MsgName(e.Msg), trace.Describe(e.Msg)))
-		switch e.Num {
+// showLadder shows the messages about channels since the last time, once every
+// channel was closed from both sides.
+func (d *demo) showLadder(ctx context.Context) error {
+	opens, closes := 0, 0
+	err := d.trace.Wait(ctx, func(e trace.Event) bool {
+		switch p, _ := e.(trace.Packet); p.Num {
 		case wire.NumChannelOpen:
-			l.opens++
+			opens++
 		case wire.NumChannelClose:
-			l.closes++
+			closes++
 		}
-		close(l.change)
-		l.change = make(chan struct{})
+		return opens > d.channels && closes == 2*opens
+	})
+	if err != nil {
+		return fmt.Errorf("the channel was not closed: %w", err)
 	}
-}
-
-func (l *ladder) kexLine() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.kex
-}
-
-// show prints what was collected, once every channel was closed from both sides.
-func (l *ladder) show(ctx context.Context, w io.Writer) error {
-	for {
-		l.mu.Lock()
-		change, done := l.change, l.opens > 0 && l.closes >= 2*l.opens
-		if done {
-			for _, line := range l.lines {
-				io.WriteString(w, line)
-			}
-			l.lines, l.opens, l.closes = nil, 0, 0
-		}
-		l.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-change:
-		case <-ctx.Done():
-			return fmt.Errorf("the channel was not closed: %w", context.Cause(ctx))
+	d.channels = opens
+	ladder := trace.NewLadder(d.out, trace.LevelPacket, "   client", "server")
+	records := d.trace.Records()
+	for _, r := range records[d.shown:] {
+		if p, ok := r.Event.(trace.Packet); ok && p.Num >= wire.NumChannelOpen {
+			ladder.Trace(r.Time, p)
 		}
 	}
+	d.shown = len(records)
+	return nil
 }
