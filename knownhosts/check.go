@@ -70,8 +70,9 @@ func keyName(k gossh.PublicKey) string {
 func same(a, b gossh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
 // lookup returns the entries for h that are not revocations: those that name its
-// port, or, when there is none, those that name no port.
-func (db *DB) lookup(h Host) []Entry {
+// port, or, when there is none, those that name no port. exact says that it is
+// the former.
+func (db *DB) lookup(h Host) (found []Entry, exact bool) {
 	find := func(host string) (found []Entry) {
 		for _, e := range db.Entries {
 			if e.Marker != "revoked" && e.matches(host) {
@@ -80,11 +81,11 @@ func (db *DB) lookup(h Host) []Entry {
 		}
 		return found
 	}
-	found := find(h.String())
+	found = find(h.String())
 	if len(found) == 0 && h.Port != 22 && h.Port != 0 {
-		found = find(Host{Name: h.Name}.String())
+		return find(Host{Name: h.Name}.String()), false
 	}
-	return found
+	return found, true
 }
 
 // Check judges the key that h shows. It returns nil for a known key or a valid
@@ -97,7 +98,7 @@ func (db *DB) Check(h Host, key gossh.PublicKey, now time.Time) error {
 			return &RevokedError{h, e}
 		}
 	}
-	entries := db.lookup(h)
+	entries, exact := db.lookup(h)
 	if isCert {
 		for _, e := range entries {
 			if e.Marker == "cert-authority" && same(e.Key, cert.SignatureKey) {
@@ -117,8 +118,9 @@ func (db *DB) Check(h Host, key gossh.PublicKey, now time.Time) error {
 		others = append(others, e)
 	}
 	// As in OpenSSH, keys of other types are no contradiction by themselves, but
-	// a host that is known is never taken for an unknown one.
-	if len(others) > 0 {
+	// a host that is known is never taken for an unknown one. An entry without a
+	// port can vouch for another port, but says nothing against its key.
+	if len(others) > 0 && exact {
 		return &MismatchError{h, key, others}
 	}
 	return &UnknownError{h, key, db.Files}
@@ -161,7 +163,8 @@ func checkCert(h Host, cert *gossh.Certificate, now time.Time) error {
 // otherwise.
 func (db *DB) Algorithms(h Host, algorithms []string) []string {
 	known := map[string]bool{}
-	for _, e := range db.lookup(h) {
+	entries, _ := db.lookup(h)
+	for _, e := range entries {
 		t := e.Key.Type()
 		if e.Marker == "cert-authority" {
 			known["-cert-"] = true

@@ -3,8 +3,8 @@
 //
 // It decides as OpenSSH does: a malformed line is skipped with a warning and
 // never spoils the file; names are compared without regard to case; an entry
-// without a port serves any port when none names the port. In one place it is
-// stricter: a key marked @revoked is revoked for every host.
+// without a port vouches for its key on any port that no entry names. In one
+// place it is stricter: a key marked @revoked is revoked for every host.
 //
 // Load reads files, DB.Check judges a key, DB.Algorithms says which key types
 // to ask a server for, and Append adds a line.

@@ -38,7 +38,7 @@ func hint(err error) string {
 			knownhosts.Line(e.Host, plainKey(e.Key), false))
 	}
 	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok {
-		return fmt.Sprintf("if the server was really replaced: ssh-keygen -R '%s', and connect again", e.Host)
+		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok && len(e.Tried) == 0 {
 		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
