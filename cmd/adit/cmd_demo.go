@@ -40,7 +40,7 @@ func demoCommand() *cobra.Command {
 		Long: `Starts, in this process and on loopback, an SSH server that only forwards, and a
 web service that only this server can reach. Then it fetches pages through a -L
 forward, a -D proxy and a Go dialer, and shows the SSH messages of each.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d := &demo{out: cmd.OutOrStdout()}
 			defer d.close()

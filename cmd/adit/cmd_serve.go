@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,8 +36,14 @@ It logs to standard error and ends at SIGINT or SIGTERM, when it closes all
 connections.`,
 		Example: `  ssh-keygen -t ed25519 -N '' -f host_key
   adit serve --listen :2222 --host-key host_key --authorized-keys ~/.ssh/authorized_keys`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case len(hostKeys) == 0:
+				return &usageError{"serve", errors.New("--host-key FILE is missing: the server's private key; make one with: ssh-keygen -t ed25519 -N '' -f host_key")}
+			case len(authorized) == 0:
+				return &usageError{"serve", errors.New("--authorized-keys FILE is missing: the keys that may log in")}
+			}
 			cfg := bastion.Config{MaxStartups: startups, Log: logLine()}
 			for _, f := range hostKeys {
 				s, err := readHostKey(setup.Expand(f))
@@ -55,7 +63,7 @@ connections.`,
 				fmt.Fprintf(os.Stderr, "adit: warning: %s; the line is skipped\n", w)
 			}
 			if keys.Len() == 0 {
-				return fmt.Errorf("no usable key in %v: nobody could log in", authorized)
+				return fmt.Errorf("no usable key in %s: nobody could log in", strings.Join(authorized, ", "))
 			}
 			cfg.Authorize = keys.Authorize
 			if verbose > 0 {
@@ -70,8 +78,6 @@ connections.`,
 	f.StringArrayVar(&authorized, "authorized-keys", nil, "keys that may log in, in sshd(8)'s format; may be given several times")
 	f.IntVar(&startups, "max-startups", bastion.DefaultMaxStartups, "connections that may be without login at once")
 	f.CountVarP(&verbose, "verbose", "v", "tell what happens; -vv adds channels, -vvv every message")
-	cmd.MarkFlagRequired("host-key")
-	cmd.MarkFlagRequired("authorized-keys")
 	return cmd
 }
 
@@ -104,7 +110,10 @@ func serve(ctx context.Context, listen string, cfg bastion.Config) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
-		return err
+		if call, ok := errors.AsType[*os.SyscallError](err); ok {
+			err = call.Err // net says the address again
+		}
+		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
 	for _, k := range cfg.HostKeys {
 		cfg.Log(fmt.Sprintf("host key %s %s", k.PublicKey().Type(), gossh.FingerprintSHA256(k.PublicKey())))

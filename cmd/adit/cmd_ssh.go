@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/adit-ssh/adit"
-	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
 )
@@ -53,7 +54,7 @@ func sshCommand() *cobra.Command {
 			}
 			a, err := parseSSH(args)
 			if err != nil {
-				return err
+				return &usageError{"ssh", err}
 			}
 			if a.version {
 				fmt.Fprintf(os.Stderr, "adit_%s\n", version)
@@ -66,12 +67,12 @@ func sshCommand() *cobra.Command {
 
 func runSSH(ctx context.Context, a *sshArgs) error {
 	if a.Host == "" {
-		return errors.New("no host is given; see: adit ssh --help")
+		return &usageError{"ssh", errors.New("no host is given")}
 	}
-	if len(a.command) == 0 && !a.noCommand && a.stdio == "" && !a.noPty {
+	if len(a.command) == 0 && !a.noCommand && a.stdio == nil && !a.noPty {
 		return errors.New("terminal sessions are not there yet: give a command, -N to only forward, or -T for a shell without a terminal")
 	}
-	a.Prompter = new(terminal)
+	a.Prompter = &terminal{lifetime: ctx}
 	a.Notice = func(text string) {
 		if !a.quiet {
 			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
@@ -93,7 +94,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 		return err
 	}
 	defer c.Close()
-	if a.stdio != "" {
+	if a.stdio != nil {
 		return runStdio(ctx, c, a)
 	}
 	forwards, err := startForwards(ctx, c, a)
@@ -112,52 +113,52 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil)
 	select {
 	case <-ctx.Done():
-		return nil
+		// To end by SIGTERM is no error of a mere forwarder (OpenSSH,
+		// clientloop.c).
+		if s, ok := errors.AsType[signalError](context.Cause(ctx)); ok && s.Signal == syscall.SIGTERM {
+			return nil
+		}
+		return context.Cause(ctx)
 	case <-c.Done():
 		return c.Err()
 	}
 }
 
 // startForwards starts -L and -D. One that fails is told; with
-// ExitOnForwardFailure, or when none is left, it ends the program.
+// ExitOnForwardFailure, or when nothing is left to do, it ends the program.
 func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*adit.Forwarding, err error) {
 	for _, s := range a.forwards {
-		f, ferr := c.ForwardSpec(ctx, s, a.gateway, a.AddressFamily)
-		if ferr != nil {
+		f, err := c.ForwardSpec(ctx, s, a.gateway, a.AddressFamily)
+		if err != nil {
 			if a.exitOnFail {
-				return started, ferr
+				return started, err
 			}
-			tell(ferr)
-			err = ferr
+			tell(err)
 			continue
 		}
 		for _, err := range f.Skipped() {
-			a.Notice(fmt.Sprintf("forward %s: %v", s, err))
+			a.Notice(fmt.Sprintf("warning: forward %s: %v", s, err))
 		}
 		if s.Port == 0 {
 			a.Notice(fmt.Sprintf("forward %s: listening on %s", s, f.Addr()))
 		}
 		started = append(started, f)
 	}
-	if len(started) > 0 || !a.noCommand {
-		err = nil
+	if a.noCommand && len(a.forwards) > 0 && len(started) == 0 {
+		return nil, exitError(255)
 	}
-	return started, err
+	return started, nil
 }
 
 // runStdio is -W: standard input and output to a target.
 func runStdio(ctx context.Context, c *adit.Client, a *sshArgs) error {
-	spec, err := forward.ParseStdio(a.stdio)
-	if err != nil {
-		return err
-	}
 	var in io.Reader = os.Stdin
 	if a.noStdin {
 		in = strings.NewReader("")
 	}
-	err = c.ForwardStdio(ctx, spec, in, os.Stdout)
+	err := c.ForwardStdio(ctx, *a.stdio, in, os.Stdout)
 	if ctx.Err() != nil {
-		return exitError(255)
+		return context.Cause(ctx)
 	}
 	return err
 }
@@ -195,20 +196,30 @@ func runCommand(ctx context.Context, c *adit.Client, a *sshArgs) error {
 	out.Go(func() { _, outErr = ch.WriteTo(os.Stdout) })
 	out.Go(func() { _, errErr = io.Copy(os.Stderr, ch.Stderr()) })
 	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	defer stop()
 	out.Wait()
-	if !stop() {
-		return exitError(255)
+	select {
+	case err = <-status: // may come behind the output's end: sshd sends it there
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 	ch.Close()
-	if err := errors.Join(outErr, errErr); err != nil {
-		return err
+	ended, local := c.Err(), cmp.Or(outErr, errErr)
+	switch {
+	case err == errNoStatus:
+		return cmp.Or(ended, local, err)
+	case ended == nil && local != nil:
+		return local
 	}
-	return <-status
+	return err
 }
+
+// errNoStatus is a command that ended without telling how.
+var errNoStatus = errors.New("the server did not say how the command ended")
 
 // exitStatus waits for exit-status or exit-signal.
 func exitStatus(ch *adit.Conn) error {
-	var result error = exitError(255)
+	result := errNoStatus
 	for r := range ch.Requests() {
 		switch r.Type {
 		case wire.RequestExitStatus:

@@ -18,10 +18,10 @@ const sshOptions = "1246ab:c:e:fgi:kl:m:no:p:qstvxAB:CD:E:F:GI:J:KL:MNO:P:Q:R:S:
 type sshArgs struct {
 	setup.Options
 	forwards   []forward.Spec
-	stdio      string // -W
-	noCommand  bool   // -N
-	noStdin    bool   // -n
-	noPty      bool   // -T
+	stdio      *forward.Spec // -W
+	noCommand  bool          // -N
+	noStdin    bool          // -n
+	noPty      bool          // -T
 	quiet      bool
 	verbose    int
 	gateway    bool
@@ -70,6 +70,9 @@ func (a *sshArgs) setHost(s string) error {
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		a.User, s = s[:i], s[i+1:]
 	}
+	if host, port, ok := strings.Cut(s, ":"); ok && !strings.Contains(port, ":") {
+		return fmt.Errorf("bad host name %q: the port stands apart, as in: adit ssh -p %s %s", s, port, host)
+	}
 	a.Host = strings.Trim(s, "[]")
 	if a.Host == "" || strings.HasPrefix(a.Host, "-") {
 		return fmt.Errorf("bad host name %q", s)
@@ -100,7 +103,9 @@ func (a *sshArgs) apply(o option) (err error) {
 			a.forwards = append(a.forwards, s)
 		}
 	case 'W':
-		a.stdio, a.noPty = o.value, true
+		var s forward.Spec
+		s, err = forward.ParseStdio(o.value)
+		a.stdio, a.noPty = &s, true
 	case 'N':
 		a.noCommand = true
 	case 'n':

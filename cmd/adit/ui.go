@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -33,15 +34,21 @@ func tell(err error) {
 }
 
 func hint(err error) string {
+	if e, ok := errors.AsType[*usageError](err); ok {
+		return strings.TrimSuffix("see: adit "+e.verb, " ") + " --help"
+	}
 	if e, ok := errors.AsType[*setup.UnknownHostError](err); ok {
-		return fmt.Sprintf("if that fingerprint is right, add it with: adit ssh -o StrictHostKeyChecking=accept-new … , or put this line into ~/.ssh/known_hosts: %s",
-			knownhosts.Line(e.Host, plainKey(e.Key), false))
+		return fmt.Sprintf("if that fingerprint is right, add it with: adit ssh -o StrictHostKeyChecking=accept-new … , or put this line into %s: %s",
+			e.Files[0], knownhosts.Line(e.Host, plainKey(e.Key), false))
 	}
 	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
-	if e, ok := errors.AsType[*adit.AuthError](err); ok && len(e.Tried) == 0 {
-		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
+	if e, ok := errors.AsType[*adit.AuthError](err); ok {
+		if len(e.Tried) == 0 {
+			return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
+		}
+		return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
@@ -60,10 +67,13 @@ func plainKey(k gossh.PublicKey) gossh.PublicKey {
 }
 
 // terminal asks questions on the controlling terminal.
-type terminal struct{ mu sync.Mutex }
+type terminal struct {
+	lifetime context.Context // the program's: an interrupt ends a question
+	mu       sync.Mutex      // one question at a time
+}
 
 // Ask implements setup.Prompter.
-func (t *terminal) Ask(_ context.Context, question string, echo bool) (string, bool, error) {
+func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string, bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
@@ -71,12 +81,44 @@ func (t *terminal) Ask(_ context.Context, question string, echo bool) (string, b
 		return "", false, nil
 	}
 	defer tty.Close()
+	before, err := term.GetState(int(tty.Fd()))
+	if err != nil {
+		return "", false, nil
+	}
 	fmt.Fprint(tty, question)
+	type line struct {
+		text string
+		err  error
+	}
+	answer := make(chan line, 1)
+	go func() { // outlives Ask only if nobody answers: then it ends with the program
+		text, err := readLine(tty, echo)
+		answer <- line{text, err}
+	}()
+	select {
+	case a := <-answer:
+		if !echo || errors.Is(a.err, io.EOF) {
+			fmt.Fprintln(tty)
+		}
+		if errors.Is(a.err, io.EOF) { // Ctrl-D: the person does not want to
+			return "", false, nil
+		}
+		return a.text, true, a.err
+	case <-t.lifetime.Done():
+		err = context.Cause(t.lifetime)
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	term.Restore(int(tty.Fd()), before)
+	fmt.Fprintln(tty)
+	return "", false, err
+}
+
+func readLine(tty *os.File, echo bool) (string, error) {
 	if !echo {
 		b, err := term.ReadPassword(int(tty.Fd()))
-		fmt.Fprintln(tty)
-		return string(b), true, err
+		return string(b), err
 	}
 	line, err := bufio.NewReader(tty).ReadString('\n')
-	return strings.TrimRight(line, "\r\n"), true, err
+	return strings.TrimRight(line, "\r\n"), err
 }
