@@ -28,6 +28,8 @@ import (
 // TestMain makes this program adit when it is called by that name, as scripts
 // and terminals here call it.
 func TestMain(m *testing.M) {
+	// Else the race detector makes each adit wait for a second at its end.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"adit": main})
 }
 
@@ -81,6 +83,7 @@ func runScripts(t *testing.T, dir string, vars map[string]string) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[spawned{}] = map[string]*child{}
 			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			for _, m := range []map[string]string{shared, vars} {
 				for k, v := range m {
 					env.Setenv(k, v)
@@ -165,29 +168,52 @@ func (o *output) wakeLocked() {
 	}
 }
 
-// await waits for text that matches and returns the match's groups, and where
-// it ends. It looks from offset on.
+// await waits for text that matches, from offset on, and returns the match's
+// groups and where it ends.
 func (o *output) await(re *regexp.Regexp, offset int) (groups []string, end int, err error) {
+	text, ended := "", false
+	err = o.until(func() bool {
+		text, ended = string(o.text[offset:]), o.ended
+		groups = re.FindStringSubmatch(text)
+		return groups != nil || ended
+	})
+	switch {
+	case groups != nil:
+		return groups, offset + re.FindStringIndex(text)[1], nil
+	case ended:
+		err = errors.New("it has ended")
+	}
+	return nil, 0, fmt.Errorf("%q does not come: %w; it says\n%s", re, err, text)
+}
+
+// rest waits for the output's end and returns what came from offset on.
+func (o *output) rest(offset int) (text string, err error) {
+	err = o.until(func() bool {
+		text = string(o.text[offset:])
+		return o.ended
+	})
+	return text, err
+}
+
+// until waits for done, which is called under the lock at each change.
+func (o *output) until(done func() bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
 		o.mu.Lock()
-		text, ended := string(o.text[offset:]), o.ended
+		if done() {
+			o.mu.Unlock()
+			return nil
+		}
 		if o.more == nil {
 			o.more = make(chan struct{})
 		}
 		more := o.more
 		o.mu.Unlock()
-		if m := re.FindStringSubmatchIndex(text); m != nil {
-			return re.FindStringSubmatch(text), offset + m[1], nil
-		}
-		if ended {
-			return nil, 0, fmt.Errorf("it ended before it said %q; it said:\n%s", re, text)
-		}
 		select {
 		case <-more:
 		case <-timeout.C:
-			return nil, 0, fmt.Errorf("it did not say %q; it said:\n%s", re, text)
+			return fmt.Errorf("nothing for %v", patience)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,7 +49,9 @@ func hint(err error) string {
 		if len(e.Tried) == 0 {
 			return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
 		}
-		return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
+		if slices.ContainsFunc(e.Tried, func(t string) bool { return strings.HasPrefix(t, "publickey ") }) {
+			return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
+		}
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
@@ -85,6 +88,12 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	if err != nil {
 		return "", false, nil
 	}
+	defer term.Restore(int(tty.Fd()), before)
+	if !echo { // before the question: some type at once
+		if err := hideTyping(int(tty.Fd())); err != nil {
+			return "", false, err
+		}
+	}
 	fmt.Fprint(tty, question)
 	type line struct {
 		text string
@@ -109,7 +118,6 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	term.Restore(int(tty.Fd()), before)
 	fmt.Fprintln(tty)
 	return "", false, err
 }

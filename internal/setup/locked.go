@@ -3,6 +3,8 @@ package setup
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 
@@ -33,12 +35,17 @@ func (u *unlocker) signer(ctx context.Context) (gossh.Signer, error) {
 			u.err = err
 			return nil, err
 		}
-		if u.unlocked, err = gossh.ParsePrivateKeyWithPassphrase(u.file, []byte(pass)); err == nil {
-			u.err = nil
-			return u.unlocked, nil
+		if pass == "" { // to OpenSSH too this means: not this key
+			u.err = errors.New("no passphrase was given")
+			return nil, u.err
 		}
-		u.err = err
+		u.unlocked, err = gossh.ParsePrivateKeyWithPassphrase(u.file, []byte(pass))
+		if !errors.Is(err, x509.IncorrectPasswordError) {
+			u.err = err
+			return u.unlocked, err
+		}
 	}
+	u.err = fmt.Errorf("the passphrase was wrong %d times", passphraseTries)
 	return nil, u.err
 }
 

@@ -95,3 +95,29 @@ func TestPassphraseIsAskedForWhenTheKeySigns(t *testing.T) {
 		t.Errorf("nobody was asked %d times", nobody.asked)
 	}
 }
+
+// A person is asked three times, and no more once it is clear that it is no use.
+func TestWrongPassphrases(t *testing.T) {
+	path, _ := writeLocked(t, "open sesame")
+	for _, tt := range []struct {
+		answers []string
+		want    string
+	}{
+		{[]string{"barley", "rye", "oats", "open sesame"}, "the passphrase was wrong 3 times"},
+		{[]string{"barley", "", "open sesame"}, "no passphrase was given"},
+	} {
+		who := &typist{answers: tt.answers}
+		keys, err := (&Options{IdentityFiles: []string{path}, IdentityAgent: "none", Prompter: who}).keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys { // the certificate, and the key
+			if _, err := k.Sign(rand.Reader, []byte("data")); err == nil || err.Error() != tt.want {
+				t.Errorf("answers %q: got %v, want %s", tt.answers, err, tt.want)
+			}
+		}
+		if who.asked == len(tt.answers) {
+			t.Errorf("answers %q: asked for the last one too", tt.answers)
+		}
+	}
+}
