@@ -23,10 +23,11 @@ import (
 // Goroutines: the transport's flusher, the mux's reader and handlers, and the
 // keepalive loop with Config.AliveInterval. Close waits for them.
 type Client struct {
-	t    *transport.Conn
-	m    *mux.Mux
-	cfg  *Config
-	user string
+	t     *transport.Conn
+	m     *mux.Mux
+	cfg   *Config
+	user  string
+	ahead ahead
 
 	wg sync.WaitGroup
 }
@@ -82,10 +83,22 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 	if err != nil {
 		return nil, &StageError{"handshake", address, err}
 	}
-	stop := context.AfterFunc(ctx, func() { t.Close() })
-	_, err = userauth.Client(ctx, t, userauth.ClientConfig{
+	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}}
+	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse})
+	auth := userauth.ClientConfig{
 		User: user, Keys: cfg.Keys, Password: cfg.Password, Answer: cfg.Answer, Banner: cfg.Banner, Tracer: cfg.Tracer,
-	})
+	}
+	if cfg.Ahead != "" {
+		if err := c.ahead.begin(c.m); err != nil {
+			t.Close()
+			return nil, fmt.Errorf("adit: Config.Ahead %q: %w", cfg.Ahead, err)
+		}
+		if _, peer := t.Versions(); bearsAhead.MatchString(peer) {
+			auth.Behind = func() { t.WritePacket(c.ahead.op.Message, ctx.Done()) }
+		}
+	}
+	stop := context.AfterFunc(ctx, func() { t.Close() })
+	login, err := userauth.Client(ctx, t, auth)
 	if !stop() && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
@@ -93,8 +106,13 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 		t.Close()
 		return nil, &StageError{"login", user + "@" + address, err}
 	}
-	c := &Client{t: t, cfg: cfg, user: user}
-	c.m = mux.New(t, mux.Config{Tracer: cfg.Tracer, Open: refuse})
+	c.m.Start()
+	if c.ahead.op != nil && !login.Behind {
+		if err := c.ahead.op.Send(ctx); err != nil {
+			c.Close()
+			return nil, &StageError{"login", user + "@" + address, err}
+		}
+	}
 	if cfg.AliveInterval > 0 {
 		c.wg.Go(c.keepAlive)
 	}
@@ -169,9 +187,7 @@ func (c *Client) OpenDirect(ctx context.Context, host string, port uint16, origi
 	if !originator.IsValid() {
 		originator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	}
-	d := wire.DirectTCPIP{Host: host, Port: uint32(port),
-		OriginatorAddr: originator.Addr().Unmap().String(), OriginatorPort: uint32(originator.Port())}
-	ch, err := c.m.Open(ctx, wire.ChannelDirectTCPIP, d.Append(nil), mux.Options{})
+	ch, err := c.direct(ctx, host, port, originator)
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,13 @@ type Config struct {
 	// Banner receives the server's text before login, not sanitised.
 	Banner func(text string)
 
+	// Ahead is a target, as host:port, that will be connected to first. Its
+	// channel is asked for in the flight of the login, which saves a round trip
+	// with servers that are known to bear it. The first DialContext or
+	// OpenDirect to that target takes it; its originator is 127.0.0.1 port
+	// 65535, as for ssh -W. Empty means none.
+	Ahead string
+
 	// Dial makes the connection to the server. Nil dials TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// ConnectTimeout bounds Dial up to the end of the login

@@ -33,8 +33,8 @@ type env struct {
 
 // server is a running server, and proxies to it.
 type server struct {
-	pid, port  int
-	long, thin int // ports of proxies over a longLine and a thinLine
+	pid, port       int
+	long, far, thin int // ports of proxies over a longLine, a farLine and a thinLine
 }
 
 // contender is a client under test, with the server that it talks to.
@@ -143,6 +143,9 @@ func (e *env) startServers() error {
 			return err
 		}
 		if s.long, err = e.through(longLine, s.port); err != nil {
+			return err
+		}
+		if s.far, err = e.through(farLine, s.port); err != nil {
 			return err
 		}
 		if s.thin, err = e.through(thinLine, s.port); err != nil {

@@ -18,8 +18,10 @@ type line struct {
 }
 
 var (
-	// longLine has 100 ms round trip, thinLine 20 ms and 12 MiB/s.
+	// longLine has 100 ms round trip, farLine a second, thinLine 20 ms and
+	// 12 MiB/s.
 	longLine = line{delay: 50 * time.Millisecond}
+	farLine  = line{delay: 500 * time.Millisecond}
 	thinLine = line{delay: 10 * time.Millisecond, bandwidth: 12 << 20}
 )
 
@@ -51,6 +53,7 @@ func (e *env) through(l line, port int) (int, error) {
 
 func (l line) carry(c *net.TCPConn, port int) {
 	defer c.Close()
+	time.Sleep(l.delay) // the client's ACK of TCP's own handshake
 	nc, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
 		return

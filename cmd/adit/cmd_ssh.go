@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,6 +90,9 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	cfg, err := a.Config()
 	if err != nil {
 		return err
+	}
+	if a.stdio != nil {
+		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
 	c, err := adit.Dial(ctx, target, cfg)
 	if err != nil {

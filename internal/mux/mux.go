@@ -107,7 +107,7 @@ func def[T uint32 | int](v, d T) T {
 
 // Mux runs the connection protocol over a PacketConn.
 //
-// Goroutines: the reader, from New until the PacketConn fails; one for each open
+// Goroutines: the reader, from Start until the PacketConn fails; one for each open
 // of the peer that Config.Open answers; one for global requests, when there is
 // Config.Global. Close waits for all of them.
 type Mux struct {
@@ -144,6 +144,14 @@ var processBorrowed atomic.Int64
 
 // New starts a Mux on pc, which it owns from then on.
 func New(pc PacketConn, cfg Config) *Mux {
+	m := Prepare(pc, cfg)
+	m.Start()
+	return m
+}
+
+// Prepare makes a Mux that does not read from pc yet: channels may Begin. Start
+// starts it, once, and has to follow unless pc is closed without it.
+func Prepare(pc PacketConn, cfg Config) *Mux {
 	cfg.Window = def(cfg.Window, DefaultWindow)
 	cfg.MaxPacket = def(cfg.MaxPacket, DefaultMaxPacket)
 	cfg.WindowMax = def(cfg.WindowMax, DefaultWindowMax)
@@ -154,10 +162,16 @@ func New(pc PacketConn, cfg Config) *Mux {
 	m.lifetime, m.cancel = context.WithCancel(context.Background())
 	if cfg.Global != nil {
 		m.globals = make(chan globalRequest, requestQueue)
+	}
+	return m
+}
+
+// Start starts what Prepare made.
+func (m *Mux) Start() {
+	if m.globals != nil {
 		m.wg.Go(m.serveGlobals)
 	}
 	m.wg.Go(m.read)
-	return m
 }
 
 // read is the reader goroutine.

@@ -50,6 +50,25 @@ func (m *Mux) Open(ctx context.Context, typ string, data []byte, o Options) (*Ch
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	op, err := m.Begin(typ, data, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := op.Send(ctx); err != nil {
+		return nil, err
+	}
+	return op.Wait(ctx)
+}
+
+// Opening is an open by us, in its steps: Send, or to write Message behind
+// something else, then Wait.
+type Opening struct {
+	c       *Channel
+	Message []byte // CHANNEL_OPEN
+}
+
+// Begin prepares an open. The channel has its number from now on.
+func (m *Mux) Begin(typ string, data []byte, o Options) (*Opening, error) {
 	c := m.newChannel(typ, o)
 	c.opened = make(chan error, 1)
 	if o.Stderr {
@@ -59,13 +78,27 @@ func (m *Mux) Open(ctx context.Context, typ string, data []byte, o Options) (*Ch
 		return nil, err
 	}
 	msg := wire.ChannelOpen{Type: typ, SenderChannel: c.id, InitialWindow: c.window, MaxPacket: m.cfg.MaxPacket, Data: data}
-	if err := m.pc.WritePacket(msg.Append(nil), ctx.Done()); err != nil {
-		m.remove(c)
-		if err == packet.ErrCancelled {
-			err = context.Cause(ctx)
-		}
-		return nil, err
+	return &Opening{c, msg.Append(nil)}, nil
+}
+
+// Send writes Message. On an error there is nothing to wait for.
+func (op *Opening) Send(ctx context.Context) error {
+	m := op.c.m
+	err := m.pc.WritePacket(op.Message, ctx.Done())
+	if err == nil {
+		return nil
 	}
+	m.remove(op.c)
+	if err == packet.ErrCancelled {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// Wait waits for the answer. When ctx ends first, a late confirmation is
+// answered with CLOSE.
+func (op *Opening) Wait(ctx context.Context) (*Channel, error) {
+	c := op.c
 	select {
 	case err := <-c.opened:
 		return c.orError(err)

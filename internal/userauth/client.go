@@ -31,6 +31,12 @@ type ClientConfig struct {
 	// extensions have not come yet. See Client.
 	Pipeline bool
 
+	// Behind, which may be nil, is called each time that a signed request has
+	// been queued which is expected to succeed. What it writes to the connection
+	// leaves in the same flight. See Result.Behind; a server that refuses the
+	// key finds what it wrote out of place (RFC 4252, section 6).
+	Behind func()
+
 	// Password asks for the password. It is called again, Tries times at most,
 	// when the server refuses.
 	Password func(ctx context.Context) (string, error)
@@ -56,6 +62,7 @@ type Result struct {
 	Fingerprint string   // of its key, SHA256:…; empty with other methods
 	Hostbound   bool     // its signature covers the server's host key
 	Steps       []string // methods before it, of several that were needed
+	Behind      bool     // the server has what Behind wrote, and will answer it
 }
 
 // client is one login:
@@ -75,6 +82,7 @@ type client struct {
 	steps   []string          // partial successes
 	attempt trace.AuthAttempt // the request that waits for its answer
 	none    bool              // "none" was tried
+	behind  func()            // to be called behind the next request
 
 	keys      []Key
 	keysRead  bool
@@ -194,14 +202,22 @@ func (c *client) request(ctx context.Context, method, key string, probe bool, bo
 	b := m.Append(make([]byte, 0, 64+len(m.User)+len(m.Method)+len(body)))
 	defer clear(b)
 	defer clear(body)
-	if c.asked {
+	behind := c.behind
+	c.behind = nil
+	if c.asked && behind == nil {
 		return c.pc.WritePacket(b, ctx.Done())
 	}
-	c.asked = true
 	c.pc.Cork()
-	err := c.pc.WritePacket((&wire.ServiceRequest{Service: wire.ServiceUserauth}).Append(nil), ctx.Done())
+	var err error
+	if !c.asked {
+		err = c.pc.WritePacket((&wire.ServiceRequest{Service: wire.ServiceUserauth}).Append(nil), ctx.Done())
+		c.asked = true
+	}
 	if err == nil {
 		err = c.pc.WritePacket(b, ctx.Done())
+	}
+	if err == nil && behind != nil {
+		behind()
 	}
 	if left := c.pc.Uncork(); err == nil {
 		err = left

@@ -71,6 +71,7 @@ func (c *client) publickey(ctx context.Context) (*Result, error) {
 		c.tried(name)
 	}
 	body.Signature = sig
+	c.behind = c.cfg.Behind
 	if err := c.request(ctx, method, label, false, body.Append(nil)); err != nil {
 		return nil, err
 	}
@@ -81,7 +82,8 @@ func (c *client) publickey(ctx context.Context) (*Result, error) {
 	if !ok {
 		return nil, nil
 	}
-	return &Result{Method: wire.MethodPublickey, Fingerprint: gossh.FingerprintSHA256(k.PublicKey()), Hostbound: body.Hostbound}, nil
+	return &Result{Method: wire.MethodPublickey, Fingerprint: gossh.FingerprintSHA256(k.PublicKey()), Hostbound: body.Hostbound,
+		Behind: c.cfg.Behind != nil}, nil
 }
 
 // keyLabel names a key in errors and events.

@@ -173,7 +173,9 @@ func (s *server) service(ctx context.Context) error {
 }
 
 // read returns the next message, which must be of one of the numbers.
-// RFC 4252, section 6: numbers from 80 on are errors now.
+// RFC 4252, section 6: numbers from 80 on are errors now. CHANNEL_OPEN is not
+// fatal, as with sshd: our client sends it behind a signature that it expects to
+// be accepted, and the signature was not.
 func (s *server) read(want ...byte) ([]byte, error) {
 	for {
 		p, err := s.pc.ReadPacket()
@@ -183,6 +185,7 @@ func (s *server) read(want ...byte) ([]byte, error) {
 		switch num := p[0]; {
 		case slices.Contains(want, num):
 			return p, nil
+		case num == wire.NumChannelOpen && want[0] == wire.NumUserauthRequest:
 		case num == wire.NumServiceRequest, num == wire.NumServiceAccept, num >= 50 && num < 60,
 			num == wire.NumUserauthInfoRequest, num == wire.NumUserauthInfoResponse, num >= 80 && num < 128:
 			return nil, s.breach("%s during authentication, out of turn", wire.Name(wire.PhaseKbdint, num))

@@ -428,7 +428,7 @@ func TestServerBreaches(t *testing.T) {
 		{"SERVICE_REQUEST cut short", true, []byte{5, 0}, protocol, "SERVICE_REQUEST"},
 		{"channel open early", true, (&wire.ChannelOpen{Type: "session"}).Append(nil), protocol, "CHANNEL_OPEN"},
 		{"service twice", false, (&wire.ServiceRequest{Service: wire.ServiceUserauth}).Append(nil), protocol, "out of turn"},
-		{"channel open", false, (&wire.ChannelOpen{Type: "session"}).Append(nil), protocol, "CHANNEL_OPEN"},
+		{"channel data", false, (&wire.ChannelData{}).Append(nil), protocol, "CHANNEL_DATA"},
 		{"global request", false, (&wire.GlobalRequest{}).Append(nil), protocol, "GLOBAL_REQUEST"},
 		{"unknown number from 80 on", false, []byte{120}, protocol, "120"},
 		{"a server's message", false, (&wire.UserauthSuccess{}).Append(nil), protocol, "USERAUTH_SUCCESS"},
@@ -556,4 +556,18 @@ func TestServerConnectionEnds(t *testing.T) {
 	if !errors.Is(p.err, io.ErrUnexpectedEOF) || p.login != nil {
 		t.Errorf("login %+v, %v", p.login, p.err)
 	}
+}
+
+// Our client sends CHANNEL_OPEN behind a signature that it expects to be
+// accepted. When the signature is not, the open is answered as sshd does and the
+// login goes on.
+func TestServerBearsChannelOpenBehindARefusal(t *testing.T) {
+	right, wrong := newEd25519(t), newEd25519(t)
+	p := serverUnderTest(t, ServerConfig{PublicKey: acceptKeys(right.PublicKey())})
+	p.begin()
+	p.send(keyRequest{signer: wrong, algorithm: "ssh-ed25519"}.build(t), &wire.ChannelOpen{Type: "session"})
+	p.want("wrong key", &wire.UserauthFailure{Methods: []string{wire.MethodPublickey}})
+	p.want("open behind it", &wire.Unimplemented{})
+	p.send(keyRequest{signer: right, algorithm: "ssh-ed25519"}.build(t))
+	p.want("right key", &wire.UserauthSuccess{})
 }
