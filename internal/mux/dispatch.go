@@ -38,6 +38,9 @@ func (m *Mux) dispatch(p []byte) error {
 		return nil // OpenSSH lets an adjust that comes too late pass, too
 	}
 	m.flushDirect()
+	if p[0] == wire.NumUserauthRequest && m.cfg.Server {
+		return nil
+	}
 	msg, err := wire.Decode(wire.PhaseAny, p)
 	if err != nil {
 		if p[0] >= wire.NumGlobalRequest && p[0] <= wire.NumChannelFailure {

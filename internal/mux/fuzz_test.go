@@ -1,7 +1,9 @@
 package mux_test
 
 import (
+	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,7 +13,23 @@ import (
 )
 
 // script is a PacketConn whose peer sends fixed packets and then ends.
-type script struct{ in [][]byte }
+type script struct {
+	in      [][]byte
+	full    bool // no answer finds room any more
+	aborted atomic.Bool
+}
+
+func (s *script) QueuePacket([]byte) error {
+	if s.full {
+		return errors.New("full")
+	}
+	return nil
+}
+
+func (s *script) Abort(uint32, string) error {
+	s.aborted.Store(true)
+	return io.ErrUnexpectedEOF
+}
 
 func (s *script) ReadPacket() ([]byte, error) {
 	if len(s.in) == 0 {
@@ -24,13 +42,11 @@ func (s *script) ReadPacket() ([]byte, error) {
 
 func (s *script) Buffered() bool                                      { return len(s.in) > 0 }
 func (s *script) WritePacket([]byte, <-chan struct{}) error           { return nil }
-func (s *script) QueuePacket([]byte) error                            { return nil }
 func (s *script) NewBatch(n int) *packet.Batch                        { return packet.New(n, n+64) }
 func (s *script) WriteBatch(b *packet.Batch, _ <-chan struct{}) error { b.Release(); return nil }
 func (s *script) Contended() bool                                     { return false }
 func (s *script) RTT() time.Duration                                  { return 0 }
 func (s *script) Unimplemented() error                                { return nil }
-func (s *script) Abort(uint32, string) error                          { return io.ErrUnexpectedEOF }
 func (s *script) Close() error                                        { return nil }
 
 // FuzzPeer feeds arbitrary packets to a Mux that accepts everything: it must end

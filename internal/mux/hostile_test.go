@@ -66,6 +66,20 @@ func want[M wire.Msg](t testing.TB, why string, peer *transport.Conn, m M) M {
 	return m
 }
 
+// wantEnd reads up to our DISCONNECT and checks it.
+func wantEnd(t testing.TB, peer *transport.Conn, reason uint32, text string) {
+	t.Helper()
+	for {
+		if _, err := peer.ReadPacket(); err != nil {
+			d, ok := errors.AsType[*transport.DisconnectError](err)
+			if !ok || !d.ByPeer || d.Reason != reason || !strings.Contains(d.Text, text) {
+				t.Errorf("got %v, want DISCONNECT %d with %q", err, reason, text)
+			}
+			return
+		}
+	}
+}
+
 // acceptAll is a Config that takes every channel and leaves it alone.
 func acceptAll(channels chan *mux.Channel) mux.Config {
 	return mux.Config{Window: 1000, WindowMax: 1, Open: func(p *mux.Pending) {
@@ -98,15 +112,7 @@ func TestPeerBreaksRules(t *testing.T) {
 			send(t, peer, open)
 			want(t, "the open is confirmed", peer, new(wire.ChannelOpenConfirmation))
 			send(t, peer, c.msgs...)
-			for {
-				if _, err := peer.ReadPacket(); err != nil {
-					d, ok := errors.AsType[*transport.DisconnectError](err)
-					if !ok || d.Reason != wire.DisconnectProtocolError || !strings.Contains(d.Text, c.want) {
-						t.Errorf("got %v, want DISCONNECT 2 with %q", err, c.want)
-					}
-					break
-				}
-			}
+			wantEnd(t, peer, wire.DisconnectProtocolError, c.want)
 			<-m.Done()
 			if _, err := (<-channels).Read(make([]byte, 2000)); err == nil && !strings.Contains(name, "later") && name != "data after EOF" {
 				t.Error("the channel survives its connection")
@@ -161,6 +167,29 @@ func TestPeerOddities(t *testing.T) {
 	send(t, peer, &wire.ChannelClose{RecipientChannel: id})
 	want(t, "CLOSE is answered", peer, new(wire.ChannelClose))
 	<-c.Closed()
+}
+
+// TestLateLogin: requests that were on their way when the client was let in are
+// ignored by the server, and nothing else of authentication is.
+func TestLateLogin(t *testing.T) {
+	_, peer := hand(t, mux.Config{Server: true})
+	login := &wire.UserauthRequest{User: "u", Service: wire.ServiceConnection, Method: wire.MethodNone}
+	send(t, peer, login, login, &wire.GlobalRequest{Type: "?", WantReply: true})
+	want(t, "the requests got no answer", peer, new(wire.RequestFailure))
+	send(t, peer, &wire.UserauthSuccess{})
+	wantEnd(t, peer, wire.DisconnectProtocolError, "after authentication")
+}
+
+// TestAnswersOverflow: a peer that asks and does not read the answers loses its
+// connection.
+func TestAnswersOverflow(t *testing.T) {
+	s := &script{full: true, in: [][]byte{(&wire.GlobalRequest{Type: "x", WantReply: true}).Append(nil)}}
+	m := mux.New(s, mux.Config{})
+	<-m.Done()
+	if !s.aborted.Load() {
+		t.Errorf("the connection stays, with %v", m.Err())
+	}
+	m.Close()
 }
 
 func TestTooManyPending(t *testing.T) {

@@ -94,6 +94,9 @@ type Config struct {
 	WindowMax, Budget uint32
 	// MaxChannels and MaxPending: see the defaults.
 	MaxChannels, MaxPending int
+	// Server says that the peer logged in to us: its USERAUTH_REQUESTs that come
+	// now are ignored (RFC 4252, section 5.1).
+	Server bool
 	// Tracer may be nil.
 	Tracer trace.Tracer
 }
@@ -191,10 +194,11 @@ func (m *Mux) loop() error {
 			return err
 		}
 		if err := m.dispatch(p); err != nil {
-			if pe, ok := errors.AsType[*protocolError](err); ok {
-				return m.pc.Abort(wire.DisconnectProtocolError, pe.Error())
+			reason := uint32(wire.DisconnectByApplication) // no room for an answer
+			if _, ok := errors.AsType[*protocolError](err); ok {
+				reason = wire.DisconnectProtocolError
 			}
-			return err
+			return m.pc.Abort(reason, err.Error())
 		}
 	}
 }
