@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/bastion"
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 func newSigner(t testing.TB) gossh.Signer {
@@ -40,17 +40,8 @@ func newSigner(t testing.TB) gossh.Signer {
 // census fails the test if goroutines are left when all else is cleaned up.
 func census(t testing.TB) {
 	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections()
-		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-			if time.Now().After(deadline) {
-				buf := make([]byte, 1<<20)
-				t.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-				return
-			}
-		}
-	})
+	testnet.Census(t)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 }
 
 // serve starts a bastion that lets one key in and returns a Config for it.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -51,7 +52,7 @@ var proxyClients = []proxyClient{
 }
 
 func TestDynamic(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
 	f := start(t, "0", Config{Open: s.open})
 	for i, p := range proxyClients {
@@ -74,7 +75,7 @@ func TestDynamic(t *testing.T) {
 
 // The answer tells the true reason.
 func TestDynamicRefused(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	for reason, openErr := range openErrors {
 		s := &server{errs: map[string]error{"db.internal:80": openErr}}
 		var ev events
@@ -98,7 +99,7 @@ func TestDynamicRefused(t *testing.T) {
 }
 
 func TestDynamicBadClients(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{}
 	var ev events
 	f := start(t, "0", Config{Open: s.open, Tracer: &ev})
@@ -138,7 +139,7 @@ func TestDynamicCurl(t *testing.T) {
 	if err != nil {
 		t.Skip("curl is not installed (Debian: curl)")
 	}
-	census(t)
+	testnet.Census(t)
 	web := target(t, func(c *net.TCPConn) {
 		line, err := bufio.NewReader(c).ReadString('\n')
 		if err == nil {
@@ -194,7 +195,7 @@ func TestDynamicCurl(t *testing.T) {
 
 // One slow client does not keep others waiting.
 func TestDynamicSlowClient(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
 	f := start(t, "0", Config{Open: s.open})
 	var slow []net.Conn

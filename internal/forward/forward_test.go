@@ -115,15 +115,6 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// census fails the test if goroutines are left after all other clean-up.
-func census(t testing.TB) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		until(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })
-	})
-}
-
 // target starts a TCP service and returns its address.
 func target(t testing.TB, serve func(c *net.TCPConn)) string {
 	t.Helper()
@@ -188,7 +179,7 @@ func connect(t testing.TB, f *Forwarder) *net.TCPConn {
 // A forward is silent until somebody connects, asks for the name as it is and
 // tells who it was; half-close goes through.
 func TestLocal(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{hosts: map[string]string{"db.internal:5432": target(t, echoAfterEOF)}}
 	var ev events
 	f := start(t, "0:db.internal:5432", Config{Open: s.open, Tracer: &ev})
@@ -219,7 +210,7 @@ func TestLocal(t *testing.T) {
 
 // The local end of a refused open is closed, and the reason told.
 func TestLocalRefused(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{errs: map[string]error{"a:80": openFailure{2, "Connection refused"}}}
 	var ev events
 	f := start(t, "0:a:80", Config{Open: s.open, Tracer: &ev})
@@ -237,7 +228,7 @@ func TestLocalRefused(t *testing.T) {
 }
 
 func TestLocalReset(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{hosts: map[string]string{"a:80": target(t, func(c *net.TCPConn) {
 		io.ReadFull(c, make([]byte, 1))
 		c.SetLinger(0)
@@ -251,7 +242,7 @@ func TestLocalReset(t *testing.T) {
 }
 
 func TestLocalBigBothWays(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	const size = 16 << 20
 	sums := make(chan [sha256.Size]byte, 2)
 	receive := func(c net.Conn) {
@@ -291,7 +282,7 @@ func TestLocalBigBothWays(t *testing.T) {
 }
 
 func TestLocalManyShortConnections(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	const conns, atOnce = 1000, 50
 	s := &server{hosts: map[string]string{"a:80": target(t, echoAfterEOF)}}
 	f := start(t, "0:a:80", Config{Open: s.open})
@@ -326,7 +317,7 @@ func TestLocalManyShortConnections(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	var served sync.WaitGroup
 	served.Add(1)
 	s := &server{hosts: map[string]string{"a:80": target(t, func(c *net.TCPConn) {
@@ -365,7 +356,7 @@ func TestClose(t *testing.T) {
 }
 
 func TestStopListening(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	s := &server{hosts: map[string]string{"a:80": target(t, echoAfterEOF)}}
 	f := start(t, "0:a:80", Config{Open: s.open})
 	c := connect(t, f)

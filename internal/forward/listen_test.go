@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -40,7 +41,7 @@ func hosts(f *Forwarder) string {
 
 func TestListenAddresses(t *testing.T) {
 	needIPv6(t)
-	census(t)
+	testnet.Census(t)
 	for _, tt := range []struct {
 		bind string
 		cfg  Config
@@ -69,7 +70,7 @@ func TestListenAddresses(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	busy, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestListenErrors(t *testing.T) {
 // told: some clients would reach somebody else's service.
 func TestListenSkipped(t *testing.T) {
 	needIPv6(t)
-	census(t)
+	testnet.Census(t)
 	busy, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +146,7 @@ func TestListenSkipped(t *testing.T) {
 // A port that the system chose is given up when the other family has it taken.
 func TestListenChosenPortRetries(t *testing.T) {
 	needIPv6(t)
-	census(t)
+	testnet.Census(t)
 	for range 100 {
 		f, err := Listen(t.Context(), Spec{Dynamic: true}, Config{Tracer: trace.Tracer(nil)})
 		if err != nil {

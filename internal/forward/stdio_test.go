@@ -93,7 +93,7 @@ func TestStdioSocket(t *testing.T) {
 }
 
 func TestStdioPipes(t *testing.T) {
-	census(t)
+	testnet.Census(t)
 	var cfg Config
 	closed := make(chan struct{})
 	peer := stdioServer(t, &cfg, closed)

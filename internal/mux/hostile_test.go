@@ -11,6 +11,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -18,7 +19,7 @@ import (
 // hand returns a Mux, and a transport to drive its peer by hand.
 func hand(t testing.TB, cfg mux.Config) (m *mux.Mux, peer *transport.Conn) {
 	t.Helper()
-	census(t)
+	testnet.Census(t)
 	a, b := tcpPipe(t)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

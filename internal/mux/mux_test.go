@@ -9,34 +9,16 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/net/nettest"
 
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/transport"
 )
-
-// census fails the test if goroutines are left when all else is cleaned up.
-func census(t testing.TB) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		deadline := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > before {
-			if time.Now().After(deadline) {
-				buf := make([]byte, 1<<20)
-				t.Errorf("goroutines left: %d, before %d\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-				return
-			}
-			runtime.Gosched()
-		}
-	})
-}
 
 func tcpPipe(t testing.TB) (a, b net.Conn) {
 	t.Helper()
@@ -58,7 +40,7 @@ func tcpPipe(t testing.TB) (a, b net.Conn) {
 // pair returns two Muxes over a real transport.
 func pair(t testing.TB, ca, cb mux.Config) (client, server *mux.Mux) {
 	t.Helper()
-	census(t)
+	testnet.Census(t)
 	a, b := tcpPipe(t)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // tcpPair returns two ends of a loopback connection.
@@ -68,7 +70,7 @@ type rig struct {
 
 func newRig(t testing.TB, wrap func(*net.TCPConn) Conn, head []byte) *rig {
 	t.Helper()
-	before := runtime.NumGoroutine()
+	testnet.Census(t)
 	r := &rig{}
 	r.app, r.local = tcpPair(t)
 	r.remote, r.server = tcpPair(t)
@@ -91,12 +93,6 @@ func newRig(t testing.TB, wrap func(*net.TCPConn) Conn, head []byte) *rig {
 	t.Cleanup(func() {
 		r.cancel(nil)
 		wg.Wait()
-		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-			if time.Now().After(end) {
-				t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-				return
-			}
-		}
 	})
 	return r
 }

@@ -11,10 +11,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // Dial connects to host:port.
@@ -43,7 +44,7 @@ func Run(t *testing.T, dial Dial) {
 		{"bad address", testBadAddress},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			census(t)
+			testnet.Census(t)
 			c.test(t, dial)
 		})
 	}
@@ -247,17 +248,4 @@ func closeWrite(t *testing.T, c net.Conn) {
 	if err := h.CloseWrite(); err != nil {
 		t.Errorf("CloseWrite: %v", err)
 	}
-}
-
-// census fails the test if goroutines are left after all other clean-up.
-func census(t *testing.T) {
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for end := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
-			if time.Now().After(end) {
-				t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-				return
-			}
-		}
-	})
 }
