@@ -2,7 +2,9 @@
 # Runs every fuzz target of the given packages, one after the other:
 #   scripts/fuzz.sh 30s ./...
 # go test fuzzes only one target of one package at a time, hence the loop. A
-# crasher stays in that package's testdata/fuzz; commit it with the fix.
+# crasher stays in that package's testdata/fuzz; commit it with the fix. Inputs are
+# shrunk for 100 tries at most: by default each new one that takes another path
+# by chance, as with goroutines, stops the search for up to a minute.
 set -uo pipefail
 
 GO=${GO:-go}
@@ -17,7 +19,7 @@ while read -r pkg dir; do
   for name in $names; do
     n=$((n + 1))
     echo "--- $name ($pkg)"
-    $GO test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "$pkg" </dev/null || failed+=("$name ($pkg)")
+    $GO test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 100x -parallel "${PARALLEL:-1}" "$pkg" </dev/null || failed+=("$name ($pkg)")
   done
 done <<<"$dirs"
 

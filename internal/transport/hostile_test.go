@@ -274,27 +274,3 @@ func TestAskWithoutReading(t *testing.T) {
 	}
 	t.Error("the lane takes answers without end")
 }
-
-// FuzzPlain feeds arbitrary bytes to both halves before the first NEWKEYS.
-func FuzzPlain(f *testing.F) {
-	p := &rawPeer{}
-	kex := p.kexInit(true, true).Append(nil)
-	slot := make([]byte, algo.Plain().SealedLen(len(kex)))
-	copy(slot[5:], kex)
-	f.Add(true, append([]byte("SSH-2.0-x\r\n"), algo.Plain().Seal(0, slot, len(kex), bytes.NewReader(make([]byte, 64)))...))
-	f.Add(false, []byte("SSH-2.0-x\r\n\x00\x00\x00\x0c\x06\x14"))
-	key := testSigner(f)
-	f.Fuzz(func(t *testing.T, server bool, b []byte) {
-		ours, theirs := net.Pipe()
-		var wg sync.WaitGroup
-		wg.Go(func() { io.Copy(io.Discard, theirs) })
-		wg.Go(func() { theirs.Write(b); theirs.Close() })
-		if server {
-			Server(t.Context(), ours, &Config{HostKeys: []gossh.Signer{key}})
-		} else {
-			Client(t.Context(), ours, &Config{CheckHostKey: accept})
-		}
-		ours.Close()
-		wg.Wait()
-	})
-}

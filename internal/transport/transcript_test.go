@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
-	mrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -39,12 +38,7 @@ var transcripts = []struct{ kex, cipher, mac string }{
 func TestTranscripts(t *testing.T) {
 	for i, c := range transcripts {
 		t.Run(c.kex+" "+c.cipher, func(t *testing.T) {
-			cfg := &Config{Kex: []string{c.kex}, Ciphers: []string{c.cipher}, HostKeyAlgorithms: []string{"ssh-ed25519"},
-				CheckHostKey: accept, Rand: mrand.NewChaCha8([32]byte{byte(i)})}
-			if c.mac != "" {
-				cfg.MACs = []string{c.mac}
-			}
-			file := filepath.Join("testdata", "transcripts", strings.NewReplacer("@", "_", " ", "_").Replace(c.kex+"."+c.cipher)+".txt")
+			cfg, file := transcriptConfig(i), transcriptFile(i)
 			if *update {
 				record(t, cfg, file)
 				return
@@ -221,7 +215,7 @@ func record(t *testing.T, cfg *Config, file string) {
 	}
 }
 
-func readTranscript(t *testing.T, file string) (server []chunk, client []byte) {
+func readTranscript(t testing.TB, file string) (server []chunk, client []byte) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
