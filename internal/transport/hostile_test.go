@@ -213,39 +213,6 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
-// TestWrongTag flips a bit of an encrypted packet.
-func TestWrongTag(t *testing.T) {
-	for _, cipher := range algo.DefaultCiphers() {
-		a, b := tcpPipe(t)
-		flip := &flipConn{Conn: a}
-		cfg := Config{Ciphers: []string{cipher}}
-		c, s := connect(t, flip, b, cfg, cfg)
-		flip.on = true
-		if err := c.WritePacket((&wire.GlobalRequest{Type: "x", Data: make([]byte, 100)}).Append(nil), nil); err != nil {
-			t.Fatal(err)
-		}
-		_, err := s.ReadPacket()
-		if pe, ok := errors.AsType[*ProtocolError](err); !ok || pe.Reason != wire.DisconnectMACError {
-			t.Errorf("%s: got %v, want a MAC error", cipher, err)
-		}
-		c.Close()
-	}
-}
-
-// flipConn flips a bit in the middle of each write.
-type flipConn struct {
-	net.Conn
-	on bool
-}
-
-func (c *flipConn) Write(b []byte) (int, error) {
-	if c.on {
-		b = bytes.Clone(b)
-		b[len(b)/2] ^= 1
-	}
-	return c.Conn.Write(b)
-}
-
 // TestUnfinishedRekey: a peer that does not finish a key exchange is given up.
 func TestUnfinishedRekey(t *testing.T) {
 	a, b := tcpPipe(t)
