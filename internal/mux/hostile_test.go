@@ -105,6 +105,12 @@ func TestPeerBreaksRules(t *testing.T) {
 		"window overflow":               {[]wire.Msg{&wire.ChannelWindowAdjust{Bytes: 1<<32 - 1}}, "CHANNEL_WINDOW_ADJUST"},
 		"confirmation for nothing":      {[]wire.Msg{&wire.ChannelOpenConfirmation{}}, "does not wait"},
 		"failure for nothing":           {[]wire.Msg{&wire.ChannelOpenFailure{Reason: 1}}, "does not wait"},
+		"window overflow, in steps":     {[]wire.Msg{&wire.ChannelWindowAdjust{Bytes: 1<<32 - 1001}, &wire.ChannelWindowAdjust{Bytes: 1}}, "CHANNEL_WINDOW_ADJUST of 1"},
+		"CLOSE twice":                   {[]wire.Msg{&wire.ChannelClose{}, &wire.ChannelClose{}}, "CHANNEL_CLOSE for channel 0, which is not open"},
+		"data after CLOSE":              {[]wire.Msg{&wire.ChannelClose{}, &wire.ChannelData{Data: []byte{1}}}, "CHANNEL_DATA for channel 0, which is not open"},
+		"EOF after CLOSE":               {[]wire.Msg{&wire.ChannelClose{}, &wire.ChannelEOF{}}, "not open"},
+		"request after CLOSE":           {[]wire.Msg{&wire.ChannelClose{}, &wire.ChannelRequest{Type: "x", WantReply: true}}, "not open"},
+		"stderr after EOF":              {[]wire.Msg{&wire.ChannelEOF{}, &wire.ChannelExtendedData{DataType: 1, Data: []byte{1}}}, "after EOF"},
 		"userauth again":                {[]wire.Msg{&wire.UserauthRequest{User: "u"}}, "after authentication"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,10 +121,33 @@ func TestPeerBreaksRules(t *testing.T) {
 			send(t, peer, c.msgs...)
 			wantEnd(t, peer, wire.DisconnectProtocolError, c.want)
 			<-m.Done()
-			if _, err := (<-channels).Read(make([]byte, 2000)); err == nil && !strings.Contains(name, "later") && name != "data after EOF" {
+			if _, err := (<-channels).Read(make([]byte, 2000)); err == nil && !strings.Contains(name, "later") && !strings.Contains(name, "after EOF") {
 				t.Error("the channel survives its connection")
 			}
 		})
+	}
+}
+
+func TestPeerMalformed(t *testing.T) {
+	for _, c := range []struct {
+		packet []byte
+		want   string
+	}{
+		{[]byte{wire.NumChannelOpen, 0, 0, 0, 1}, "CHANNEL_OPEN"},
+		{[]byte{wire.NumChannelEOF}, "CHANNEL_EOF"},
+		{[]byte{wire.NumChannelClose, 0, 0, 0, 0, 0}, "CHANNEL_CLOSE"},
+		{[]byte{wire.NumChannelData, 0, 0, 0, 0, 0, 0, 0, 2, 1}, "malformed CHANNEL_DATA"},
+		{[]byte{wire.NumChannelData, 0, 0, 0, 0, 0, 0, 0, 0, 1}, "malformed CHANNEL_DATA"},
+		{[]byte{wire.NumChannelData, 0, 0, 0, 0, 255, 255, 255, 255, 1}, "malformed CHANNEL_DATA"},
+		{[]byte{wire.NumChannelWindowAdjust, 0, 0, 0, 0, 1}, "malformed CHANNEL_WINDOW_ADJUST"},
+		{[]byte{wire.NumGlobalRequest}, "GLOBAL_REQUEST"},
+		{[]byte{wire.NumServiceRequest, 0, 0, 0, 1, 'x'}, "after authentication"},
+	} {
+		_, peer := hand(t, mux.Config{})
+		if err := peer.WritePacket(c.packet, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantEnd(t, peer, wire.DisconnectProtocolError, c.want)
 	}
 }
 
