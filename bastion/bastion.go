@@ -226,7 +226,6 @@ func (s *Server) login(nc net.Conn) (*transport.Conn, *userauth.Login, *Permissi
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { t.Close() })
 	var perm *Permissions
 	login, err := userauth.Server(ctx, t, userauth.ServerConfig{
 		Banner: s.cfg.Banner, Tracer: s.cfg.Tracer,
@@ -241,9 +240,6 @@ func (s *Server) login(nc net.Conn) (*transport.Conn, *userauth.Login, *Permissi
 			return userauth.Accept
 		},
 	})
-	if !stop() && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
 	if err != nil {
 		t.Close()
 		return nil, nil, nil, err
