@@ -41,7 +41,8 @@ const (
 	maxReadBuffer = 1 << 20
 	// defaultKexTimeout is how long a key exchange may take once it has begun.
 	defaultKexTimeout = 2 * time.Minute
-	// closeGrace is how long Close and Abort wait for what is queued to leave.
+	// closeGrace is how long Close and Abort wait for what is queued to leave,
+	// and how long after a failed write we still read.
 	closeGrace = 500 * time.Millisecond
 )
 

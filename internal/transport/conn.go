@@ -118,7 +118,7 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	var seed [32]byte
 	io.ReadFull(cfg.rand(), seed[:])
 	c.out.init(sock, seed, c.done)
-	c.out.fail = func(err error) { c.fail(fmt.Errorf("write: %w", err)) }
+	c.out.fail = c.writeFailed
 	c.out.grown = c.grownOut
 	if c.tracePackets {
 		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
@@ -383,6 +383,15 @@ func (c *Conn) fail(err error) {
 	}
 	c.kexMu.Unlock()
 	c.nc.Close()
+}
+
+// writeFailed ends the connection, after a grace in which the reader may find
+// its end: a peer that sends DISCONNECT and closes can make a write fail before
+// we have read what it said. Nothing is written any more.
+func (c *Conn) writeFailed(err error) {
+	if c.Err() == nil {
+		time.AfterFunc(closeGrace, func() { c.fail(fmt.Errorf("write: %w", err)) })
+	}
 }
 
 // LocalAddr returns our end's address.

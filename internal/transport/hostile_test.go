@@ -10,7 +10,9 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -60,7 +62,11 @@ func (p *rawPeer) disconnect() uint32 {
 		if _, err := io.ReadFull(p.r, head[:]); err != nil {
 			return 0
 		}
-		body := make([]byte, binary.BigEndian.Uint32(head[:]))
+		n := binary.BigEndian.Uint32(head[:])
+		if n > algo.MaxPacketLength {
+			return 0 // a line of text
+		}
+		body := make([]byte, n)
 		if _, err := io.ReadFull(p.r, body); err != nil {
 			return 0
 		}
@@ -240,4 +246,76 @@ func TestAskWithoutReading(t *testing.T) {
 		}
 	}
 	t.Error("the lane takes answers without end")
+}
+
+// deafConn fails all writes. Its reads wait until one has failed.
+type deafConn struct {
+	streamConn
+	once          sync.Once
+	failed, ended chan struct{}
+}
+
+func (c *deafConn) Write([]byte) (int, error) {
+	c.once.Do(func() { close(c.failed) })
+	return 0, syscall.EPIPE
+}
+
+func (c *deafConn) Read(p []byte) (int, error) {
+	<-c.failed
+	if len(c.in) > 0 {
+		return c.streamConn.Read(p)
+	}
+	<-c.ended
+	return 0, net.ErrClosed
+}
+
+func (c *deafConn) Close() error {
+	close(c.ended)
+	return nil
+}
+
+// TestWriteFails: a peer that sends DISCONNECT and closes makes our writes fail,
+// maybe before we read. What it said is the error, if it said anything.
+func TestWriteFails(t *testing.T) {
+	bye := (&wire.Disconnect{Reason: wire.DisconnectTooManyConnections, Description: "full"}).Append(nil)
+	for name, c := range map[string]struct {
+		in   []byte
+		want string
+	}{
+		"with DISCONNECT": {append([]byte("SSH-2.0-x\r\n"), sealPlain(bye)...), "full"},
+		"without":         {[]byte("SSH-2.0-x\r\n"), "write: broken pipe"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc := &deafConn{streamConn: streamConn{in: c.in}, failed: make(chan struct{}), ended: make(chan struct{})}
+				if _, err := Client(t.Context(), nc, &Config{CheckHostKey: accept}); err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("got %v, want %q in it", err, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestCloseAfterFailedWrite: where nothing leaves any more, Close and Abort do
+// not wait for it.
+func TestCloseAfterFailedWrite(t *testing.T) {
+	for name, end := range map[string]func(c *Conn){
+		"close": func(c *Conn) { c.Close() },
+		"abort": func(c *Conn) { c.Abort(wire.DisconnectByApplication, "enough") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				nc := &deafConn{failed: make(chan struct{}), ended: make(chan struct{})}
+				c := newConn(nc, &Config{}, false)
+				c.WritePacket((&wire.Ignore{}).Append(nil), nil)
+				<-nc.failed
+				began := time.Now()
+				end(c)
+				c.end(ErrClosed)
+				if took := time.Since(began); took > 0 {
+					t.Errorf("took %v, want no wait", took)
+				}
+			})
+		})
+	}
 }

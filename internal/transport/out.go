@@ -28,7 +28,7 @@ type outHalf struct {
 	// Immutable.
 	sock   socket
 	traced func(seq uint32, payload []byte) // nil without a packet tracer
-	fail   func(error)                      // ends the connection
+	fail   func(error)                      // told once, when a write fails; nothing is written after that
 	grown  func(packets, bytes uint64)      // tells the counters since NEWKEYS
 	flush  chan struct{}                    // hands the turn to the flusher; capacity 1, as there is one turn
 	done   <-chan struct{}                  // closed when the connection has ended
@@ -45,6 +45,7 @@ type outHalf struct {
 	room       chan struct{} // closed when the small lane was emptied; nil while nobody waits
 	idle       chan struct{} // closed when all was written; nil while nobody waits
 	stalled    bool          // the last write did not go out whole
+	broken     bool          // a write failed: nobody need wait for idle
 	preamble   []byte        // the version line, until it was sent
 
 	// Atomic.
@@ -267,7 +268,7 @@ func (o *outHalf) waitIdle() <-chan struct{} {
 		idle = make(chan struct{})
 		o.idle = idle
 	}
-	if !o.turn {
+	if !o.turn || o.broken {
 		o.signalIdleLocked()
 	}
 	return idle

@@ -38,11 +38,15 @@ func (o *outHalf) serve(wait bool, own *bulkItem) {
 }
 
 // write writes runs. It returns false when it did not write all: the flusher has
-// the turn then, or the connection has ended and the turn is kept, so that
-// nothing is written any more.
+// the turn then, or the write failed and the turn is kept, so that nothing is
+// written any more.
 func (o *outHalf) write(wait bool) bool {
 	all, stalled, err := o.sock.write(&o.runs, wait)
 	if err != nil {
+		o.mu.Lock()
+		o.broken = true
+		o.signalIdleLocked()
+		o.mu.Unlock()
 		o.fail(err)
 		return false
 	}
@@ -121,7 +125,7 @@ func (o *outHalf) collect() bool {
 }
 
 func (o *outHalf) signalIdleLocked() {
-	if o.idle != nil && len(o.small) == 0 && len(o.bulk) == 0 {
+	if o.idle != nil && (o.broken || len(o.small) == 0 && len(o.bulk) == 0) {
 		close(o.idle)
 		o.idle = nil
 	}
