@@ -96,6 +96,10 @@ func (e *editor) sealing(_ uint32, p []byte) {
 // answered by either layer.
 func known(num byte) bool { return above(num) && num <= wire.NumChannelFailure }
 
+// editorIdle is after how long the peer goes, when nothing else ended the
+// connection. It is much longer than any time limit of ours.
+const editorIdle = time.Hour
+
 // run is the peer's side of the conversation: login messages, a key exchange in
 // the middle, and the end when nothing more comes.
 func (e *editor) run() {
@@ -103,7 +107,7 @@ func (e *editor) run() {
 	if e.firstExchange() != nil {
 		return
 	}
-	end := time.AfterFunc(time.Hour, func() { e.fail(ErrClosed) })
+	end := time.AfterFunc(editorIdle, func() { e.fail(ErrClosed) })
 	defer end.Stop()
 	if e.server {
 		if _, err := e.ReadPacket(); err != nil {
@@ -144,11 +148,14 @@ func FuzzEdits(f *testing.F) {
 	for _, server := range []bool{false, true} {
 		f.Add(server, uint8(0), uint16(0), []byte(nil))
 		f.Add(server, uint8(1), uint16(2000), []byte(nil))
+		for at := range uint8(12) { // a message that is left out, and one more exchange
+			f.Add(server, uint8(0), uint16(0), encodeEdits(edit{at, editWrite, []byte{wire.NumIgnore}}))
+			f.Add(server, uint8(0), uint16(0), encodeEdits(edit{at, editRekey, nil}))
+		}
 		for i, m := range msgs {
 			for at := range uint8(12) {
 				f.Add(server, uint8(i)<<1, uint16(0), encodeEdits(edit{at, editInsert, m[:min(len(m), 255)]}))
 			}
-			f.Add(server, uint8(i), uint16(0), encodeEdits(edit{7, editRekey, nil}, edit{8, editWrite, m[:min(len(m), 1)]}))
 		}
 	}
 	key := fixedSigner(f)
@@ -201,5 +208,11 @@ func talkToEditor(ctx context.Context, t *testing.T, nc net.Conn, cfg *Config, s
 			return nil
 		}
 	}
-	return readAll(t, c)
+	began, got := time.Now(), readAll(t, c)
+	c.kexMu.Lock()
+	defer c.kexMu.Unlock()
+	if c.localInit != nil && time.Since(began) > editorIdle/2 {
+		t.Error("a key exchange stays open as long as the connection")
+	}
+	return got
 }
