@@ -222,6 +222,17 @@ func TestAnswersOverflow(t *testing.T) {
 	m.Close()
 }
 
+// TestGlobalRequestFlood: requests wait for a slow handler, but not many.
+func TestGlobalRequestFlood(t *testing.T) {
+	release := make(chan struct{})
+	_, peer := hand(t, mux.Config{Global: func(string, []byte) (bool, []byte) { <-release; return true, nil }})
+	defer close(release)
+	for range 100 {
+		send(t, peer, &wire.GlobalRequest{Type: "x", WantReply: true})
+	}
+	wantEnd(t, peer, wire.DisconnectProtocolError, "global requests wait")
+}
+
 func TestTooManyPending(t *testing.T) {
 	release := make(chan struct{})
 	cfg := mux.Config{MaxPending: 2, Open: func(p *mux.Pending) {
