@@ -9,12 +9,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // inject sends payloads under the real keys at once, whatever phase it is.
@@ -207,4 +209,51 @@ func TestPingFlood(t *testing.T) {
 	}
 	peer.fail(io.ErrClosedPipe)
 	wg.Wait()
+}
+
+// seen is a tracer that keeps packets.
+type seen chan trace.Packet
+
+func (seen) Level() trace.Level { return trace.LevelPacket }
+
+func (s seen) Trace(_ time.Time, e trace.Event) {
+	if p, ok := e.(trace.Packet); ok {
+		s <- p
+	}
+}
+
+// TestLateUnimplemented: a message that came during a key exchange is answered
+// by its own number, not by that of the last packet.
+func TestLateUnimplemented(t *testing.T) {
+	packets := make(seen, 100)
+	a, b := tcpPipe(t)
+	peer, local := connect(t, a, b, Config{Tracer: packets}, Config{})
+	peer.Rekey()
+	inject(peer, []byte{127})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for err := error(nil); err == nil; {
+			_, err = peer.ReadPacket()
+		}
+	})
+	defer wg.Wait()
+	defer peer.Close()
+	if p, err := local.ReadPacket(); err != nil || p[0] != 127 {
+		t.Fatalf("got %v, %v, want message 127", p, err)
+	}
+	if err := local.Unimplemented(); err != nil {
+		t.Fatal(err)
+	}
+	var sent uint32
+	for p := range packets {
+		if p.Out && p.Num == 127 {
+			sent = p.Seq
+		}
+		if m, ok := p.Msg.(*wire.Unimplemented); ok {
+			if m.Seq != sent {
+				t.Errorf("packet %d is said to be unknown, want %d", m.Seq, sent)
+			}
+			return
+		}
+	}
 }

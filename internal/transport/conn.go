@@ -43,9 +43,9 @@ type Conn struct {
 
 	// Owned by the reading goroutine.
 	in      inHalf
-	lastSeq uint32   // sequence number of the packet last returned
-	late    [][]byte // messages for the layers above that came during a key exchange
-	lateLen int      // bytes of them
+	lastSeq uint32       // sequence number of the packet last returned
+	late    []latePacket // messages for the layers above that came during a key exchange
+	lateLen int          // bytes of them
 
 	out outHalf
 	wg  sync.WaitGroup // the flusher
@@ -68,6 +68,12 @@ type Conn struct {
 	rekeyIn   atomic.Uint64
 	kexPhase  atomic.Uint32 // wire.Phase of numbers 30-49
 	authPhase atomic.Uint32 // wire.Phase of numbers 60-79
+}
+
+// latePacket is a payload that waits to be returned, and its sequence number.
+type latePacket struct {
+	seq     uint32
+	payload []byte
 }
 
 // Client performs the client's handshake on nc. ctx bounds the handshake. On
@@ -179,11 +185,12 @@ func (c *Conn) settle() error {
 func (c *Conn) ReadPacket() ([]byte, error) {
 	if len(c.late) > 0 {
 		p := c.late[0]
-		c.late[0] = nil
+		c.late[0] = latePacket{}
 		if c.late = c.late[1:]; len(c.late) == 0 {
 			c.late, c.lateLen = nil, 0
 		}
-		return p, nil
+		c.lastSeq = p.seq
+		return p.payload, nil
 	}
 	keep, err := c.in.peek()
 	for err == nil {

@@ -412,7 +412,7 @@ func (c *Conn) readKex(want string) ([]byte, error) {
 			if c.lateLen += len(p); c.lateLen > maxLate {
 				return nil, protocolError("more than %d bytes of other messages during a key exchange", maxLate)
 			}
-			c.late = append(c.late, slices.Clone(p))
+			c.late = append(c.late, latePacket{c.in.seq - 1, slices.Clone(p)})
 			continue
 		case num > wire.NumDebug || num == 0 || c.first && c.strict:
 			return nil, protocolError("%s during a key exchange, where %s is due", wire.Name(wire.PhaseAny, num), want)
