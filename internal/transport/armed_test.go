@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -98,6 +99,10 @@ func TestArmedPeer(t *testing.T) {
 			for range maxLate/len(data) + 1 {
 				inject(p, data)
 			}
+		}, 2, "other messages during a key exchange"},
+		{"flood of small messages in an exchange", func(p *Conn) {
+			inject(p, kexInit)
+			inject(p, slices.Repeat([][]byte{{wire.NumRequestFailure}}, maxLate/lateCost+1)...)
 		}, 2, "other messages during a key exchange"},
 		{"malformed EXT_INFO", func(p *Conn) { inject(p, []byte{wire.NumExtInfo, 255, 255, 255, 255}) }, 2, "EXT_INFO"},
 		{"malformed PING", func(p *Conn) { inject(p, []byte{wire.NumPing, 1}) }, 2, "PING"},

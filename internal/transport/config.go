@@ -26,8 +26,10 @@ const (
 	// one key exchange.
 	maxKexIgnored = 64
 	// maxLate is how many bytes of messages for the layers above are kept that
-	// come during a key exchange after the first.
-	maxLate = 16 << 20
+	// come during a key exchange after the first. lateCost is what each of them
+	// counts for besides its payload; it costs less than that.
+	maxLate  = 16 << 20
+	lateCost = 256
 	// smallLaneCap is how many bytes may wait in the small lane before
 	// WritePacket waits; it is what can stand before a new small message when
 	// the socket is full.

@@ -409,7 +409,7 @@ func (c *Conn) readKex(want string) ([]byte, error) {
 		case !c.first && num >= 50 && num < wire.NumPing:
 			// RFC 4253, section 7.1, forbids these between KEXINIT and NEWKEYS.
 			// asyncssh sends them all the same and OpenSSH takes them.
-			if c.lateLen += len(p); c.lateLen > maxLate {
+			if c.lateLen += len(p) + lateCost; c.lateLen > maxLate {
 				return nil, protocolError("more than %d bytes of other messages during a key exchange", maxLate)
 			}
 			c.late = append(c.late, latePacket{c.in.seq - 1, slices.Clone(p)})
