@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"sync"
 
@@ -19,11 +18,6 @@ type ahead struct {
 	mu sync.Mutex
 	op *mux.Opening // until it was taken; guarded by mu
 }
-
-// bearsAhead matches servers that answer CHANNEL_OPEN in the flight of the login
-// even if they refuse the login: sshd says UNIMPLEMENTED then and goes on.
-// Dropbear and x/crypto end the connection.
-var bearsAhead = regexp.MustCompile(`^SSH-2\.0-(OpenSSH_[6-9]|OpenSSH_\d\d|adit)`)
 
 // aheadOriginator is where the channel says that it comes from.
 var aheadOriginator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 65535)

@@ -93,7 +93,7 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 			t.Close()
 			return nil, fmt.Errorf("adit: Config.Ahead %q: %w", cfg.Ahead, err)
 		}
-		if _, peer := t.Versions(); bearsAhead.MatchString(peer) {
+		if _, peer := t.Versions(); transport.QuirksOf(peer).BearsEarlyOpen {
 			auth.Behind = func() { t.WritePacket(c.ahead.op.Message, ctx.Done()) }
 		}
 	}
@@ -219,6 +219,10 @@ func (c *Client) SendRequest(ctx context.Context, name string, wantReply bool, d
 
 // Rekey starts a key exchange. It does not wait for it.
 func (c *Client) Rekey() { c.t.Rekey() }
+
+// Prefers returns what to put into Config.Expect for the next connection to this
+// server; false if a guess would gain nothing, or change what is agreed on.
+func (c *Client) Prefers() (Preference, bool) { return c.t.Prefers() }
 
 // User returns the name that we are logged in as.
 func (c *Client) User() string { return c.user }

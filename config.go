@@ -20,6 +20,10 @@ type Key = userauth.Key
 // ContextSigner is a Signer that may wait, for a person or for an agent.
 type ContextSigner = userauth.ContextSigner
 
+// Preference is the key exchange and the host key algorithm that a server
+// prefers.
+type Preference = transport.Preference
+
 // Prompt is one question of keyboard-interactive authentication.
 type Prompt = wire.Prompt
 
@@ -67,6 +71,12 @@ type Config struct {
 	AliveInterval time.Duration
 	AliveCountMax int
 
+	// Expect is what the server is expected to prefer, as Client.Prefers said
+	// after an earlier connection. If it still does, the key exchange takes a
+	// round trip less; if not, some bytes more. Both names go first in our lists
+	// where they are in them. The zero value expects nothing.
+	Expect Preference
+
 	// Kex, Ciphers and MACs in order of preference (KexAlgorithms, Ciphers,
 	// MACs). Nil means the defaults.
 	Kex, Ciphers, MACs []string
@@ -82,7 +92,7 @@ type Config struct {
 func (c *Config) transport(host string) *transport.Config {
 	return &transport.Config{
 		Kex: c.Kex, Ciphers: c.Ciphers, MACs: c.MACs, HostKeyAlgorithms: c.HostKeyAlgorithms,
-		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer,
+		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer, Expect: c.Expect,
 		Extensions: []wire.Extension{{Name: wire.ExtPing, Value: []byte("0")}},
 		CheckHostKey: func(algorithm string, key gossh.PublicKey) error {
 			return c.CheckHostKey(host, algorithm, key)

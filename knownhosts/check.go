@@ -187,3 +187,9 @@ func (db *DB) Algorithms(h Host, algorithms []string) []string {
 	}
 	return append(first, rest...)
 }
+
+// Knows reports whether the files have a key of h, or an authority for it, that
+// a host key algorithm is about.
+func (db *DB) Knows(h Host, algorithm string) bool {
+	return algorithm != "" && db.Algorithms(h, []string{"", algorithm})[0] == algorithm
+}

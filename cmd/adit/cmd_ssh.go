@@ -96,9 +96,13 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	}
 	c, err := adit.Dial(ctx, target, cfg)
 	if err != nil {
+		if e, ok := errors.AsType[*adit.StageError](err); ok && e.Stage == "handshake" {
+			a.Forget()
+		}
 		return err
 	}
 	defer c.Close()
+	a.Remember(c)
 	if a.stdio != nil {
 		return runStdio(ctx, c, a)
 	}

@@ -21,8 +21,9 @@ func (o *Options) hostKeyAlgorithms() []string {
 
 // hostKeys decides about host keys as StrictHostKeyChecking says.
 type hostKeys struct {
-	o  *Options
-	db *knownhosts.DB
+	o      *Options
+	db     *knownhosts.DB
+	memory *memory // nil for none
 }
 
 // host returns the name that is looked up: HostKeyAlias goes before the address.

@@ -53,9 +53,13 @@ type Options struct {
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
 	RekeyBytes                            uint64
 
+	NoMemory bool // don't use or keep what is remembered about servers
+
 	Prompter Prompter
 	Notice   func(text string) // warnings and banners for the person, printable
 	Tracer   trace.Tracer
+
+	hostKeys *hostKeys // of the last Config
 }
 
 // home is the person's home folder.
@@ -112,9 +116,10 @@ func (o *Options) Config() (*adit.Config, error) {
 		o.notice("warning: " + w.String() + "; the line is skipped")
 	}
 	check := &hostKeys{o: o, db: db}
+	o.hostKeys = check
 	cfg := &adit.Config{
 		CheckHostKey:      check.check,
-		HostKeyAlgorithms: db.Algorithms(check.host(net.JoinHostPort(o.Host, strconv.Itoa(max(o.Port, 0)))), o.hostKeyAlgorithms()),
+		HostKeyAlgorithms: db.Algorithms(check.host(o.address()), o.hostKeyAlgorithms()),
 		ConnectTimeout:    o.ConnectTimeout,
 		AliveInterval:     o.AliveInterval,
 		AliveCountMax:     o.AliveCountMax,
@@ -123,6 +128,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		Tracer:     o.Tracer,
 		Banner:     func(text string) { o.notice(printable(text)) },
 	}
+	cfg.Expect = o.expect(check)
 	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
@@ -137,6 +143,9 @@ func (o *Options) Config() (*adit.Config, error) {
 	}
 	return cfg, nil
 }
+
+// address is the host's as it is dialled, before its name is looked up.
+func (o *Options) address() string { return net.JoinHostPort(o.Host, strconv.Itoa(max(o.Port, 0))) }
 
 func (o *Options) notice(text string) {
 	if o.Notice != nil {

@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/rand"
 	"io"
+	"slices"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -79,12 +80,21 @@ type Config struct {
 	// signature was verified, and may take its time. Later exchanges must show
 	// the same key.
 	CheckHostKey func(algorithm string, key gossh.PublicKey) error
+	// Expect is what the server is expected to prefer (client only). Where both
+	// names are among ours they go first in our lists, and the first packet of
+	// the key exchange is sent with our KEXINIT, which saves a round trip if the
+	// server does prefer them (RFC 4253, section 7: the guess). The zero value
+	// expects nothing.
+	Expect Preference
 	// BannerLine receives lines before the server's version line, sanitised.
 	BannerLine func(line string)
 
 	// HostKeys are the server's keys, certificates included (server only).
 	HostKeys []gossh.Signer
 }
+
+// Preference is what stands first in a server's lists.
+type Preference struct{ Kex, HostKey string }
 
 func (c *Config) version() string {
 	if c.Version != "" {
@@ -136,8 +146,22 @@ func (c *Config) kexInit(server bool) *wire.KexInit {
 		}
 	} else {
 		m.HostKey = orDefault(c.HostKeyAlgorithms, algo.DefaultHostKeys)
+		c.expect(m)
 	}
 	return m
+}
+
+// expect puts what the server is expected to prefer first.
+func (c *Config) expect(m *wire.KexInit) {
+	e := c.Expect
+	if slices.Contains(m.Kex, e.Kex) && slices.Contains(m.HostKey, e.HostKey) {
+		m.Kex, m.HostKey = moveFirst(m.Kex, e.Kex), moveFirst(m.HostKey, e.HostKey)
+	}
+}
+
+func moveFirst(list []string, s string) []string {
+	rest := slices.DeleteFunc(slices.Clone(list), func(have string) bool { return have == s })
+	return append([]string{s}, rest...)
 }
 
 func appendNew(list []string, s string) []string {

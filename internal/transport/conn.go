@@ -39,6 +39,7 @@ type Conn struct {
 	hostKeySig   []byte // its signature of the session id
 	strict       bool
 	wantExtInfo  bool // the peer asked for EXT_INFO
+	prefers      Preference
 	tracePackets bool
 
 	// Owned by the reading goroutine.
@@ -53,6 +54,7 @@ type Conn struct {
 	kexMu     sync.Mutex
 	localInit []byte      // our KEXINIT while an exchange is open; guarded by kexMu
 	first     bool        // the first exchange is not over; written by the reader under kexMu
+	guess     *guess      // sent with our first KEXINIT, or nil; guarded by kexMu
 	kexTimer  *time.Timer // bounds it; guarded by kexMu
 	rekeyAt   *time.Timer // starts the next by time; guarded by kexMu
 

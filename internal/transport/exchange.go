@@ -35,6 +35,7 @@ const (
 type kexRun struct {
 	c           *Conn
 	alg         *Algorithms
+	guess       *guess // right, and sent already; or nil
 	method      algo.KexMethod
 	clientInit  []byte
 	serverInit  []byte
@@ -90,6 +91,10 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 	}
 	if c.first {
 		c.strict = alg.Strict
+		if !c.server {
+			c.notePreference(&peer)
+			k.takeGuess(&local, &peer)
+		}
 		c.wantExtInfo = alg.PeerExtInfo
 		// OpenSSH PROTOCOL, section 1.10: with strict key exchange KEXINIT is
 		// the first packet.
@@ -116,18 +121,12 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 func (k *kexRun) client() (err error) {
 	c := k.c
 	var kex algo.Kex
-	if k.method.Gex {
-		kex, err = k.clientGroup()
-	} else {
-		kex = k.method.New()
-	}
-	if err != nil {
+	sent := time.Now()
+	if k.guess != nil {
+		kex, k.clientShare, sent = k.guess.kex, k.guess.share, k.guess.sent
+	} else if kex, err = k.clientShares(); err != nil {
 		return err
 	}
-	if k.clientShare, err = kex.Init(c.cfg.rand()); err != nil {
-		return fmt.Errorf("key exchange %s: %w", k.alg.Kex, err)
-	}
-	sent := time.Now()
 	if err := k.receiveReply(); err != nil {
 		return err
 	}
@@ -143,10 +142,41 @@ func (k *kexRun) client() (err error) {
 	return k.checkHostKey(key)
 }
 
-// receiveReply sends the client's share and takes the server's answer.
-func (k *kexRun) receiveReply() error {
+// takeGuess keeps the guess if it is right: the first names of both sides are
+// the same (RFC 4253, section 7).
+func (k *kexRun) takeGuess(local, server *wire.KexInit) {
+	c := k.c
+	c.kexMu.Lock()
+	defer c.kexMu.Unlock()
+	if c.guess != nil && sameFirst(local.Kex, server.Kex) && sameFirst(local.HostKey, server.HostKey) {
+		k.guess = c.guess
+	}
+	c.guess = nil
+}
+
+// clientShares makes the client's share and sends it.
+func (k *kexRun) clientShares() (kex algo.Kex, err error) {
+	if k.method.Gex {
+		if kex, err = k.clientGroup(); err != nil {
+			return nil, err
+		}
+	} else {
+		kex = k.method.New()
+	}
+	if k.clientShare, err = kex.Init(k.c.cfg.rand()); err != nil {
+		return nil, fmt.Errorf("key exchange %s: %w", k.alg.Kex, err)
+	}
 	if k.method.Gex {
 		k.send(&wire.KexGexInit{Share: k.clientShare})
+	} else {
+		k.send(&wire.KexShareInit{Share: k.clientShare})
+	}
+	return kex, nil
+}
+
+// receiveReply takes the server's answer.
+func (k *kexRun) receiveReply() error {
+	if k.method.Gex {
 		var m wire.KexGexReply
 		if err := k.receive(&m); err != nil {
 			return err
@@ -154,7 +184,6 @@ func (k *kexRun) receiveReply() error {
 		k.hostKey, k.serverShare, k.signature = bytes.Clone(m.HostKey), bytes.Clone(m.Share), bytes.Clone(m.Signature)
 		return nil
 	}
-	k.send(&wire.KexShareInit{Share: k.clientShare})
 	var m wire.KexShareReply
 	if err := k.receive(&m); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/internal/algo"
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 const (
@@ -70,8 +71,15 @@ func (c *Conn) beginExchange() []byte {
 			c.fail(fmt.Errorf("the peer did not finish a key exchange within %v", timeout))
 		})
 	}
+	if c.first && !c.server {
+		c.guess = newGuess(c.cfg, m)
+	}
 	c.localInit = m.Append(nil)
-	c.out.queueKex(kexMsg{payload: c.localInit, begin: true})
+	msgs := []kexMsg{{payload: c.localInit, begin: true}}
+	if c.guess != nil {
+		msgs = append(msgs, kexMsg{payload: (&wire.KexShareInit{Share: c.guess.share}).Append(nil)})
+	}
+	c.out.queueKex(msgs...)
 	return c.localInit
 }
 
