@@ -46,18 +46,27 @@ func hint(err error) string {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
-		if len(e.Tried) == 0 {
-			return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
-		}
-		if slices.ContainsFunc(e.Tried, func(t string) bool { return strings.HasPrefix(t, "publickey ") }) {
-			return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
-		}
+		return authHint(e)
 	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
 	}
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
+	}
+	return ""
+}
+
+// authHint says what might help a login by key, which is what most servers want.
+func authHint(e *adit.AuthError) string {
+	tried := func(method string) bool {
+		return slices.ContainsFunc(e.Tried, func(t string) bool { return strings.HasPrefix(t, method) })
+	}
+	switch {
+	case tried("publickey "):
+		return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
+	case !tried("password"):
+		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
 	}
 	return ""
 }
