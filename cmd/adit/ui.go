@@ -65,7 +65,7 @@ func authHint(e *adit.AuthError) string {
 	switch {
 	case tried("publickey "):
 		return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
-	case !tried("password"):
+	case !tried("password") && slices.Contains(e.Remaining, "publickey"):
 		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
 	}
 	return ""
