@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/bastion"
+	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/testnet"
 )
 
@@ -143,6 +145,32 @@ func TestForwards(t *testing.T) {
 			continue // net/http uses CONNECT for https only
 		}
 		get(t, &http.Transport{Proxy: http.ProxyURL(u)}, web.URL+"/D", "private page /D")
+	}
+}
+
+// -4 and -6 choose the listeners' family too, as AddressFamily does for ssh.
+func TestForwardFamily(t *testing.T) {
+	addr, cfg := serve(t, bastion.Permissions{})
+	c := dial(t, addr, cfg)
+	for network, want := range map[string]string{"tcp4": "127.0.0.1", "tcp6": "::1"} {
+		f, err := c.ForwardSpec(t.Context(), forward.Spec{Bind: "localhost", Dynamic: true}, false, network)
+		if network == "tcp6" && err != nil {
+			t.Logf("no IPv6 here: %v", err)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := f.Addr().(*net.TCPAddr).Port
+		if got := f.Addr().(*net.TCPAddr).IP.String(); got != want {
+			t.Errorf("%s: listens on %s, want %s", network, got, want)
+		}
+		other := map[string]string{"127.0.0.1": "::1", "::1": "127.0.0.1"}[want]
+		if nc, err := net.Dial("tcp", net.JoinHostPort(other, strconv.Itoa(port))); err == nil {
+			nc.Close()
+			t.Errorf("%s: listens on %s too", network, other)
+		}
+		f.Close()
 	}
 }
 

@@ -86,7 +86,7 @@ func (s *agentSigner) SignWithAlgorithm(_ io.Reader, data []byte, algorithm stri
 }
 
 // SignContext waits for the agent, which may ask a person, within ctx. Only RSA
-// keys have a choice of algorithm (draft-ietf-sshm-ssh-agent, section 3.6.1);
+// keys have a choice of algorithm (draft-ietf-sshm-ssh-agent, "Signature flags");
 // whoever asked compares the signature's name with what it wants.
 func (s *agentSigner) SignContext(ctx context.Context, data []byte, algorithm string) (sig *gossh.Signature, err error) {
 	var flags agent.SignatureFlags
