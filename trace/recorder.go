@@ -23,7 +23,7 @@ type Recorder struct {
 	mu      sync.Mutex
 	records []Record      // guarded by mu; a ring once it is full
 	total   uint64        // guarded by mu; events so far: record n lies at n mod limit
-	change  chan struct{} // guarded by mu; closed at the next event, nil if nobody waits
+	change  chan struct{} // guarded by mu; closed at the next event, nil until somebody may wait
 }
 
 // NewRecorder returns a Recorder of level that keeps the last limit events, one

@@ -2,5 +2,17 @@
 
 package main
 
-// hideTyping leaves it to term.ReadPassword.
-func hideTyping(int) error { return nil }
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// hideTyping leaves it to readHidden.
+func hideTyping(*os.File) error { return nil }
+
+// readHidden reads a line that is not shown.
+func readHidden(tty *os.File) (string, error) {
+	b, err := term.ReadPassword(int(tty.Fd()))
+	return string(b), err
+}

@@ -98,10 +98,13 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 		return "", false, nil
 	}
 	defer term.Restore(int(tty.Fd()), before)
-	if !echo { // before the question: some type at once
-		if err := hideTyping(int(tty.Fd())); err != nil {
+	read := readLine
+	if !echo {
+		// Before the question, since some type at once.
+		if err := hideTyping(tty); err != nil {
 			return "", false, err
 		}
+		read = readHidden
 	}
 	fmt.Fprint(tty, question)
 	type line struct {
@@ -110,7 +113,7 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	}
 	answer := make(chan line, 1)
 	go func() { // outlives Ask only if nobody answers: then it ends with the program
-		text, err := readLine(tty, echo)
+		text, err := read(tty)
 		answer <- line{text, err}
 	}()
 	select {
@@ -131,11 +134,7 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	return "", false, err
 }
 
-func readLine(tty *os.File, echo bool) (string, error) {
-	if !echo {
-		b, err := term.ReadPassword(int(tty.Fd()))
-		return string(b), err
-	}
+func readLine(tty *os.File) (string, error) {
 	line, err := bufio.NewReader(tty).ReadString('\n')
 	return strings.TrimRight(line, "\r\n"), err
 }
