@@ -4,7 +4,9 @@ package main
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,14 +77,16 @@ func sit(t *testing.T, home string, args ...string) *console {
 	return c
 }
 
-// see waits until the terminal shows what matches, behind what was seen.
-func (c *console) see(pattern string) {
+// see waits until the terminal shows what matches, behind what was seen, and
+// returns the match's groups.
+func (c *console) see(pattern string) []string {
 	c.t.Helper()
-	_, end, err := c.shown.await(regexp.MustCompile(pattern), c.seen)
+	groups, end, err := c.shown.await(regexp.MustCompile(pattern), c.seen)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.seen = end
+	return groups
 }
 
 // say types text and Enter.
@@ -170,6 +174,26 @@ func TestHostKeyQuestion(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What `adit demo --keep` prints works, until Ctrl-C.
+func TestDemoKeeps(t *testing.T) {
+	t.Parallel()
+	c := sit(t, t.TempDir(), "demo", "--keep")
+	page := c.see(`Still running\. Try, in another terminal:\r\n  curl (http://\S+/hello)\r\n`)[1]
+	c.see(`Ctrl-C ends it\.\r\n$`)
+	resp, err := http.Get(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if want := "A private page, /hello"; err != nil || string(body) != want {
+		t.Errorf("%s: got %q, %v, want %q", page, body, err, want)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	c.press(ctrlC)
+	c.leaves(0)
 }
 
 func TestPassphraseQuestion(t *testing.T) {
