@@ -212,6 +212,7 @@ func (s *Server) serve(nc net.Conn) {
 	<-m.Done()
 	stop()
 	m.Close()
+	c.relays.Wait()
 	s.log("%s: %s left: %v", remote, login.User, m.Err())
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/relay"
@@ -18,10 +19,11 @@ type conn struct {
 	user   string
 	remote net.Addr
 	perm   *Permissions
+	relays sync.WaitGroup
 }
 
-// open answers a CHANNEL_OPEN and, when it is accepted, forwards until the
-// channel's end.
+// open answers a CHANNEL_OPEN and, when it is accepted, has it forwarded until
+// the channel's end.
 func (c *conn) open(p *mux.Pending) {
 	if p.Type() != wire.ChannelDirectTCPIP {
 		text := "this server only forwards (direct-tcpip)"
@@ -60,10 +62,14 @@ func (c *conn) open(p *mux.Pending) {
 		out.Close()
 		return
 	}
-	res := relay.Pipe(p.Context(), out, ch, nil)
-	if res.Err != nil {
-		c.s.log("%s: %s: %s: %v", c.remote, c.user, shown, res.Err)
-	}
+	// On a goroutine whose stack has not grown with the dialling: most channels
+	// idle most of the time.
+	ctx := p.Context()
+	c.relays.Go(func() {
+		if res := relay.Pipe(ctx, out, ch, nil); res.Err != nil {
+			c.s.log("%s: %s: %s: %v", c.remote, c.user, shown, res.Err)
+		}
+	})
 }
 
 func (c *conn) dial(ctx context.Context, target string) (relay.Conn, error) {

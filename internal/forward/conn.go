@@ -17,9 +17,16 @@ import (
 // errPath is what an Opener of channels to host and port can't do.
 var errPath = errors.New("forwarding to and from unix sockets is not supported")
 
-// forward serves one connection from its first byte to its last.
+// forward serves one connection up to the answer to its open, and has it relayed
+// from then on. It gives the connection and its slot back unless it is relayed.
 func (f *Forwarder) forward(c net.Conn) {
-	defer c.Close()
+	relayed := false
+	defer func() {
+		if !relayed {
+			c.Close()
+			f.freeSlot()
+		}
+	}()
 	local, ok := c.(relay.Conn)
 	if !ok {
 		f.emit(trace.Forward{What: "refused", Err: "a connection without half-close"})
@@ -27,7 +34,7 @@ func (f *Forwarder) forward(c net.Conn) {
 	}
 	e := f.event(c)
 	if !f.spec.Dynamic {
-		f.relay(e, local, f.spec.Host, f.spec.HostPort, nil)
+		relayed = f.open(e, local, f.spec.Host, f.spec.HostPort, nil)
 		return
 	}
 	req, err := socks.Accept(f.lifetime, c)
@@ -39,12 +46,12 @@ func (f *Forwarder) forward(c net.Conn) {
 		f.linger(local)
 		return
 	}
-	f.relay(e, local, req.Host, req.Port, req)
+	relayed = f.open(e, local, req.Host, req.Port, req)
 }
 
-// relay opens a channel to the target and copies. req is nil unless a proxy's
-// client waits for an answer.
-func (f *Forwarder) relay(e trace.Forward, local relay.Conn, host string, port uint16, req *socks.Request) {
+// open opens a channel to the target and has it relayed, or reports false. req
+// is nil unless a proxy's client waits for an answer.
+func (f *Forwarder) open(e trace.Forward, local relay.Conn, host string, port uint16, req *socks.Request) bool {
 	e.Target = net.JoinHostPort(host, strconv.Itoa(int(port)))
 	e.What = "accept"
 	f.emit(e)
@@ -57,19 +64,30 @@ func (f *Forwarder) relay(e trace.Forward, local relay.Conn, host string, port u
 			req.Refuse(socks.Refusal{Reply: socks.Reply(o.SOCKS()), Status: o.HTTP(), Text: o.String()})
 			f.linger(local)
 		}
-		return
+		return false
 	}
 	var head []byte
 	if req != nil {
 		if err := req.Grant(netip.AddrPort{}); err != nil {
 			e.What, e.Err = "done", errors.Join(err, relay.Reset(remote)).Error()
 			f.emit(e)
-			return
+			return false
 		}
 		head = req.Rest()
 	}
 	e.What = "open"
 	f.emit(e)
+	// On a goroutine whose stack has not grown with the handshake: most
+	// connections idle most of the time.
+	f.wg.Go(func() {
+		defer f.freeSlot()
+		f.relay(e, local, remote, head)
+	})
+	return true
+}
+
+// relay copies until both directions have ended.
+func (f *Forwarder) relay(e trace.Forward, local, remote relay.Conn, head []byte) {
 	res := relay.Pipe(f.lifetime, local, remote, head)
 	e.What, e.In, e.Out = "done", res.In, res.Out
 	if res.Err != nil {

@@ -55,8 +55,8 @@ const (
 // Forwarder forwards the connections of its listeners.
 //
 // Goroutines: one for each listener, ended by StopListening; one for each
-// connection and one more while it is relayed, ended by the connection or by
-// Close. Close waits for all of them.
+// connection until its channel is open, and two while it is relayed, ended by
+// the connection or by Close. Close waits for all of them.
 type Forwarder struct {
 	// Immutable.
 	spec      Spec
@@ -159,10 +159,7 @@ func (f *Forwarder) accept(l net.Listener) {
 				c.Close()
 				return
 			}
-			f.wg.Go(func() {
-				defer f.freeSlot()
-				f.forward(c)
-			})
+			f.wg.Go(func() { f.forward(c) })
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {

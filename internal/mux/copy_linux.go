@@ -36,7 +36,6 @@ func newSource(r io.Reader) source {
 type rawSource struct {
 	raw  syscall.RawConn
 	step func(fd uintptr) bool // made once
-	iov  [packet.MaxSlots][]byte
 
 	// Arguments and results of step.
 	get   func() *packet.Batch
@@ -66,7 +65,7 @@ func (s *rawSource) read(get func() *packet.Batch, max, slots int) (*packet.Batc
 // and holds no batch meanwhile.
 func (s *rawSource) readSome(fd uintptr) bool {
 	b := s.get()
-	left, iov := s.max, s.iov[:0]
+	left, iov := s.max, b.Vec[:0]
 	for i := 0; i < min(s.slots, b.Slots()) && left > 0; i++ {
 		d := b.Data(i)
 		d = d[:min(len(d), left)]

@@ -46,6 +46,9 @@ type Batch struct {
 	slots  int // slots in this batch
 	n      int // slots filled
 	last   int // bytes of data in the last filled slot
+
+	// Vec is room for the data areas of one read, for whoever owns the batch.
+	Vec [MaxSlots][]byte
 }
 
 // New takes a batch from the pool. data is the most data for one packet, at
