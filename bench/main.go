@@ -12,7 +12,7 @@
 //	main.go      flags, the order of things      table.go    figures and printing
 //	env.go       keys, servers, contenders       process.go  CPU, memory
 //	target.go    the service behind the tunnel   link.go     delay and bandwidth
-//	stream.go, setup.go, requests.go, idle.go, pingpong.go   a work each
+//	stream.go, allocs.go, setup.go, requests.go, idle.go, pingpong.go   a work each
 //	xcrypto.go   the forwarder on x/crypto/ssh
 package main
 
@@ -53,6 +53,7 @@ func works(s sizes) []work {
 	for _, cipher := range []string{"aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"} {
 		list = append(list, streamWork(cipher, s.stream, up), streamWork(cipher, s.stream, down))
 	}
+	list = append(list, allocsWork(s.stream, up), allocsWork(s.stream, down))
 	list = append(list, setUpWork(), slowSetUpWork(), slowStreamWork(up, s.seconds), slowStreamWork(down, s.seconds))
 	for _, n := range s.atOnce {
 		list = append(list, requestsWork(n, s.seconds))

@@ -16,6 +16,7 @@ func (e *env) socks(proxy string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
 	b := make([]byte, 10)
 	c.Write([]byte{5, 1, 0})
 	if _, err := io.ReadFull(c, b[:2]); err != nil {

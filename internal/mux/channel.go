@@ -75,6 +75,7 @@ type Channel struct {
 	closed    bool // Close was called
 	err       error
 	tuner     tuner
+	adjust    [9]byte // room for CHANNEL_WINDOW_ADJUST
 	replies   []chan bool
 	sunk      int64 // bytes the reader wrote to sinks
 	bytesIn   uint64

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -78,7 +79,7 @@ func (s *rawSource) readSome(fd uintptr) bool {
 		if len(iov) == 1 {
 			n, err = unix.Read(int(fd), iov[0])
 		} else {
-			n, err = unix.Readv(int(fd), iov)
+			n, err = readv(int(fd), iov)
 		}
 		if err != unix.EINTR {
 			break
@@ -98,6 +99,21 @@ func (s *rawSource) readSome(fd uintptr) bool {
 		s.batch, s.n = b, n
 	}
 	return true
+}
+
+// readv is unix.Readv, which allocates for more than eight slices, 16 KiB a
+// megabyte.
+func readv(fd int, bufs [][]byte) (int, error) {
+	var vec [packet.MaxSlots]unix.Iovec
+	for i, b := range bufs {
+		vec[i].Base = &b[0]
+		vec[i].SetLen(len(b))
+	}
+	n, _, errno := unix.Syscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&vec)), uintptr(len(bufs)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 func newSink(w io.Writer) sink {

@@ -53,8 +53,7 @@ func (c *Channel) takenLocked(n int) {
 	c.consumed = 0
 	c.inLeft += add
 	m := wire.ChannelWindowAdjust{RecipientChannel: c.peerID, Bytes: add}
-	var buf [16]byte
-	if err := c.m.pc.QueuePacket(m.Append(buf[:0])); err != nil && c.err == nil {
+	if err := c.m.pc.QueuePacket(m.Append(c.adjust[:0])); err != nil && c.err == nil {
 		c.err = err
 	}
 }

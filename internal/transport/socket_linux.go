@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,17 +52,24 @@ func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
 		})
 		ack := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
-		tcp = &tcpTuner{
-			ack: func() { raw.Control(ack) },
-			lowWater: func(n int) {
-				raw.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n) })
-			},
-			wait: waiter(raw),
-		}
+		tcp = &tcpTuner{ack: func() { raw.Control(ack) }, lowWater: lowWaterSetter(raw), wait: waiter(raw)}
 	}
 	r := &rawSocket{raw: raw}
 	r.step = r.writeSome
 	return r, tcp
+}
+
+// lowWaterSetter returns a function that sets SO_RCVLOWAT.
+func lowWaterSetter(raw syscall.RawConn) func(bytes int) {
+	var mu sync.Mutex
+	var bytes int
+	set := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, bytes) }
+	return func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		bytes = n
+		raw.Control(set)
+	}
 }
 
 // waiter returns a function that waits until so many bytes can be read, or the
