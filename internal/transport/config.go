@@ -23,8 +23,8 @@ const (
 	// OpenSSH's.
 	maxBannerLine  = 8192
 	maxBannerLines = 1024
-	// maxKexIgnored is how many messages without meaning are accepted during
-	// one key exchange.
+	// maxKexIgnored is how many messages without meaning are accepted in a row
+	// during a key exchange.
 	maxKexIgnored = 64
 	// maxLate is how many bytes of messages for the layers above are kept that
 	// come during a key exchange after the first. lateCost is what each of them

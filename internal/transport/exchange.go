@@ -437,11 +437,13 @@ func (c *Conn) readKex(want string) ([]byte, error) {
 			return nil, c.handleNoise(p)
 		case !c.first && num >= 50 && num < wire.NumPing:
 			// RFC 4253, section 7.1, forbids these between KEXINIT and NEWKEYS.
-			// asyncssh sends them all the same and OpenSSH takes them.
+			// asyncssh sends them all the same, each with an IGNORE before it, and
+			// OpenSSH takes them.
 			if c.lateLen += len(p) + lateCost; c.lateLen > maxLate {
 				return nil, protocolError("more than %d bytes of other messages during a key exchange", maxLate)
 			}
 			c.late = append(c.late, latePacket{c.in.seq - 1, slices.Clone(p)})
+			ignored = 0
 			continue
 		case num > wire.NumDebug || num == 0 || c.first && c.strict:
 			return nil, protocolError("%s during a key exchange, where %s is due", wire.Name(wire.PhaseAny, num), want)
