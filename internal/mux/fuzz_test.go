@@ -67,12 +67,12 @@ func (s *script) Abort(uint32, string) error {
 	return io.ErrUnexpectedEOF
 }
 
-func (s *script) Buffered() bool               { return false }
-func (s *script) NewBatch(n int) *packet.Batch { return packet.New(n, n+64) }
-func (s *script) Contended() bool              { return false }
-func (s *script) RTT() time.Duration           { return 0 }
-func (s *script) Unimplemented() error         { return nil }
-func (s *script) Close() error                 { return nil }
+func (s *script) ReadBuffered() ([]byte, error) { return nil, nil }
+func (s *script) NewBatch(n int) *packet.Batch  { return packet.New(n, n+64) }
+func (s *script) Contended() bool               { return false }
+func (s *script) RTT() time.Duration            { return 0 }
+func (s *script) Unimplemented() error          { return nil }
+func (s *script) Close() error                  { return nil }
 
 // pack puts messages one behind the other, each with its length in one byte.
 func pack(msgs ...wire.Msg) (b []byte) {

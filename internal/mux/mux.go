@@ -16,11 +16,12 @@ import (
 
 // PacketConn is what a Mux needs of the transport.
 type PacketConn interface {
-	// ReadPacket returns the next payload, valid until the next call of
-	// ReadPacket before which Buffered was false.
+	// ReadPacket returns the next payload. It, and what ReadBuffered returns
+	// after it, is valid until the next call of ReadPacket.
 	ReadPacket() ([]byte, error)
-	// Buffered reports whether ReadPacket would not read from the network.
-	Buffered() bool
+	// ReadBuffered is ReadPacket for what was received already; nil when there
+	// is no more.
+	ReadBuffered() ([]byte, error)
 	// WritePacket queues a copy of one small message. It waits for room, until
 	// cancel is closed (packet.ErrCancelled).
 	WritePacket(p []byte, cancel <-chan struct{}) error
@@ -185,10 +186,12 @@ func (m *Mux) read() {
 
 func (m *Mux) loop() error {
 	for {
-		if m.direct != nil && !m.pc.Buffered() {
+		p, err := m.pc.ReadBuffered()
+		if p == nil && err == nil {
+			// Nothing may be held back while waiting for the network.
 			m.flushDirect()
+			p, err = m.pc.ReadPacket()
 		}
-		p, err := m.pc.ReadPacket()
 		if err != nil {
 			m.flushDirect()
 			return err

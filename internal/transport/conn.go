@@ -24,7 +24,7 @@ var (
 // Conn is an SSH transport connection.
 //
 // Goroutines: the flusher, started by Client and Server, ended by Close, Abort
-// or any failure. One goroutine at a time calls ReadPacket, Buffered and
+// or any failure. One goroutine at a time calls ReadPacket, ReadBuffered and
 // Unimplemented; key exchanges run on it. All other methods may be called by
 // anybody.
 type Conn struct {
@@ -180,37 +180,54 @@ func (c *Conn) settle() error {
 	}
 }
 
-// ReadPacket returns the next payload for the layers above. It is valid until
-// the next call of ReadPacket for which Buffered was false before. The
+// ReadPacket returns the next payload for the layers above. It, and what
+// ReadBuffered returns after it, is valid until the next call of ReadPacket. The
 // transport's own messages are dealt with on the way; a key exchange runs to
 // its end.
 func (c *Conn) ReadPacket() ([]byte, error) {
-	if len(c.late) > 0 {
-		p := c.late[0]
-		c.late[0] = latePacket{}
-		if c.late = c.late[1:]; len(c.late) == 0 {
-			c.late, c.lateLen = nil, 0
+	for {
+		p, err := c.ReadBuffered()
+		if p != nil || err != nil {
+			return p, err
 		}
-		c.lastSeq = p.seq
-		return p.payload, nil
+		if err := c.in.fill(c.nc, false); err != nil {
+			return nil, c.readFailed(err)
+		}
 	}
-	keep, err := c.in.peek()
-	for err == nil {
-		var p []byte
-		if p, err = c.readRaw(keep); err != nil {
-			break
+}
+
+// ReadBuffered is ReadPacket for what was received already. It returns nil when
+// nothing is left for the layers above, and waits only for the end of a key
+// exchange.
+func (c *Conn) ReadBuffered() ([]byte, error) {
+	for len(c.late) == 0 {
+		ok, err := c.in.peek()
+		if err == nil && !ok {
+			return nil, nil
 		}
-		if above(p[0]) {
+		var p []byte
+		if err == nil {
+			p, err = c.readRaw(true)
+		}
+		if err == nil && above(p[0]) {
 			c.lastSeq = c.in.seq - 1
 			c.observe(p)
 			return p, nil
 		}
-		err = c.handle(p)
-		if err == nil && len(c.late) > 0 {
-			return c.ReadPacket()
+		if err == nil {
+			err = c.handle(p)
+		}
+		if err != nil {
+			return nil, c.readFailed(err)
 		}
 	}
-	return nil, c.readFailed(err)
+	p := c.late[0]
+	c.late[0] = latePacket{}
+	if c.late = c.late[1:]; len(c.late) == 0 {
+		c.late, c.lateLen = nil, 0
+	}
+	c.lastSeq = p.seq
+	return p.payload, nil
 }
 
 // above reports whether a message is for the layers above.
@@ -220,16 +237,6 @@ func above(num byte) bool {
 		return true
 	}
 	return num >= 50 && num < wire.NumPing
-}
-
-// Buffered reports whether ReadPacket would find a packet without reading from
-// the network.
-func (c *Conn) Buffered() bool {
-	if len(c.late) > 0 {
-		return true
-	}
-	ok, err := c.in.peek()
-	return ok || err != nil
 }
 
 // readRaw reads one packet of any kind.

@@ -373,8 +373,8 @@ func TestSettle(t *testing.T) {
 			if v, ok := c.PeerExtension("x"); ok != (tt.name == "EXT_INFO") || ok && string(v) != "1" {
 				t.Errorf("extension is %q, %v", v, ok)
 			}
-			if c.Buffered() {
-				t.Error("packets are left")
+			if p, err := c.ReadBuffered(); p != nil || err != nil {
+				t.Errorf("left in the buffer: %v, %v", p, err)
 			}
 		})
 	}

@@ -61,3 +61,23 @@ func TestNoiseDuringRekey(t *testing.T) {
 		t.Errorf("%d IGNOREs in a row: got %v, want the connection's end", maxKexIgnored, err)
 	}
 }
+
+// What waits for more to come would wait in vain behind a message of the
+// transport's own.
+func TestReadBufferedEnds(t *testing.T) {
+	a, b := tcpPipe(t)
+	c, s := connect(t, a, b, Config{}, Config{})
+	s.Cork()
+	for _, m := range []wire.Msg{&wire.GlobalRequest{Type: "x"}, &wire.Ignore{}} {
+		if err := s.QueuePacket(m.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Uncork()
+	if p, err := c.ReadPacket(); err != nil || p[0] != wire.NumGlobalRequest {
+		t.Fatalf("got %v, %v, want the request", p, err)
+	}
+	if p, err := c.ReadBuffered(); p != nil || err != nil {
+		t.Errorf("behind it: got %v, %v, want nothing", p, err)
+	}
+}
