@@ -2,6 +2,7 @@ package adit
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 
@@ -81,6 +82,16 @@ func (s sshConn) Algorithms() gossh.NegotiatedAlgorithms {
 
 // sshChannel is a Channel as a gossh.Channel.
 type sshChannel struct{ *mux.Channel }
+
+// CloseWrite implements gossh.Channel. A session takes any error but io.EOF for
+// the command's failure, also when the command ended before its input did.
+func (c sshChannel) CloseWrite() error {
+	err := c.Channel.CloseWrite()
+	if errors.Is(err, io.ErrClosedPipe) {
+		return io.EOF
+	}
+	return err
+}
 
 // SendRequest implements gossh.Channel.
 func (c sshChannel) SendRequest(name string, wantReply bool, payload []byte) (bool, error) {
