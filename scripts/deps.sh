@@ -9,7 +9,7 @@ packages=(
   python3-paramiko python3-asyncssh
   gcc libc6-dev libssh-dev
   erlang-base erlang-crypto erlang-public-key erlang-ssh
-  libnss-wrapper ssh-audit curl netcat-openbsd iproute2
+  libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2
 )
 
 # command that proves the peer is there, for systems without dpkg

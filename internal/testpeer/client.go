@@ -19,6 +19,9 @@ type Client struct {
 	Name string
 	// Rekeys says that TunnelOptions.RekeyBytes works.
 	Rekeys bool
+	// Stalls says that an upload may stop after a key exchange until the server
+	// sends something, which it need not do soon.
+	Stalls bool
 	// HalfCloses says that EOF one way leaves the other open.
 	HalfCloses bool
 	// Single says that a tunnel carries one stream: the program's standard input

@@ -21,9 +21,11 @@ type Endpoint struct {
 	// signed its host certificate.
 	HostKeys  []gossh.PublicKey
 	Authority gossh.PublicKey
-	// User is the name to log in with, Key the key that is let in.
-	User string
-	Key  *Key
+	// User is the name to log in with, Key the key that is let in. Password is
+	// too, where it is not empty; no client here uses it.
+	User     string
+	Key      *Key
+	Password string
 }
 
 // Host returns the address without its port.

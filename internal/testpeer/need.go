@@ -88,10 +88,12 @@ var programs = map[string]program{
 	"asyncssh":         {"python3-asyncssh", pythonWith("asyncssh")},
 	"otp":              {"erlang-base erlang-ssh", otp()},
 	"nss_wrapper":      {"libnss-wrapper", file("/usr/lib/*/libnss_wrapper.so")},
+	"pam_wrapper":      {"libpam-wrapper", file("/usr/lib/*/libpam_wrapper.so")},
+	"pam_matrix":       {"libpam-wrapper", file("/usr/lib/*/pam_wrapper/pam_matrix.so")},
 }
 
 // Need skips the test unless all the named programs are installed. A name is a
-// command, or libssh, paramiko, asyncssh, otp or nss_wrapper. Where make deps
+// command, or libssh, paramiko, asyncssh, otp, nss_wrapper or pam_wrapper. Where make deps
 // could have installed them (CI is set, root, Linux) a missing one fails the
 // test.
 func Need(t testing.TB, names ...string) {

@@ -17,18 +17,19 @@ var scriptReady = regexp.MustCompile(`(?m)^READY (\d+)\r?$`)
 //go:embed scripts/asyncssh_server.py
 var asyncsshServer string
 
-// AsyncSSH starts a Python asyncssh server.
+// AsyncSSH starts a Python asyncssh server. It does not look at the user's name,
+// but that the password of "expired" must be changed.
 func AsyncSSH(t testing.TB) *Server {
 	t.Helper()
 	python := find(t, "asyncssh")
 	dir := t.TempDir()
 	s := &Server{Name: "asyncssh", Forwards: true, Execs: true}
-	s.User, s.Key = "tester", NewKey(t, "ed25519")
+	s.User, s.Key, s.Password = "tester", NewKey(t, "ed25519"), password
 	host := newKeyAt(t, filepath.Join(dir, "host"), "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
 	script := filepath.Join(dir, "server.py")
 	writeFile(t, script, asyncsshServer)
-	s.startScript(t, exec.Command(python, "-W", "ignore", script, host.Path, s.Key.Path+".pub"))
+	s.startScript(t, exec.Command(python, "-W", "ignore", script, host.Path, s.Key.Path+".pub", s.Password))
 	return s
 }
 
@@ -41,11 +42,11 @@ func OTP(t testing.TB) *Server {
 	erl := find(t, "otp")
 	dir := t.TempDir()
 	s := &Server{Name: "otp", Forwards: true, Execs: true}
-	s.User, s.Key = "tester", NewKey(t, "ed25519")
+	s.User, s.Key, s.Password = "tester", NewKey(t, "ed25519"), password
 	host := newKeyAt(t, filepath.Join(dir, "ssh_host_ed25519_key"), "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
 	writeFile(t, filepath.Join(dir, "authorized_keys"), s.Key.Line()+"\n")
-	s.startScript(t, erlang(t, erl, "otp_server", otpServer, dir))
+	s.startScript(t, erlang(t, erl, "otp_server", otpServer, dir, s.Password))
 	return s
 }
 

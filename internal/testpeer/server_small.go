@@ -30,7 +30,7 @@ func smallHome(t testing.TB, authorized *Key) (env []string) {
 	dir := t.TempDir()
 	passwd, group := filepath.Join(dir, "passwd"), filepath.Join(dir, "group")
 	u := currentUser(t)
-	writeFile(t, passwd, fmt.Sprintf("%s:x:%s:%s:tester:%s:/bin/sh\n", smallUser, u.Uid, u.Gid, home))
+	writeFile(t, passwd, fmt.Sprintf("%s:%s:%s:%s:tester:%s:/bin/sh\n", smallUser, passwordHash, u.Uid, u.Gid, home))
 	writeFile(t, group, fmt.Sprintf("%s:x:%s:\n", smallUser, u.Gid))
 	return cleanEnv(home, "LD_PRELOAD="+wrapper, "NSS_WRAPPER_PASSWD="+passwd, "NSS_WRAPPER_GROUP="+group)
 }
@@ -63,14 +63,14 @@ func Dropbear(t testing.TB) *Server {
 	dropbear, convert := find(t, "dropbear"), find(t, "dropbearconvert")
 	dir := t.TempDir()
 	s := &Server{Name: "dropbear", Forwards: true, Execs: true}
-	s.User, s.Key = smallUser, NewKey(t, "ed25519")
+	s.User, s.Key, s.Password = smallUser, NewKey(t, "ed25519"), password
 	env := smallHome(t, s.Key)
 
 	host := newKeyAt(t, filepath.Join(dir, "host"), "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
 	run(t, exec.Command(convert, "openssh", "dropbear", host.Path, host.Path+".dropbear"))
 	p, port := startOnPort(t, s.Name, dropbearReady, func(port int) *exec.Cmd {
-		cmd := exec.Command(dropbear, "-F", "-E", "-s", "-m", "-r", host.Path+".dropbear",
+		cmd := exec.Command(dropbear, "-F", "-E", "-m", "-r", host.Path+".dropbear",
 			"-p", fmt.Sprintf("127.0.0.1:%d", port), "-P", filepath.Join(dir, "pid"))
 		cmd.Env = env
 		return cmd

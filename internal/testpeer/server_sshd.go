@@ -19,6 +19,10 @@ type SSHDOptions struct {
 	LogLevel string
 	// UserKey is the key to let in; nil means a new Ed25519 key.
 	UserKey *Key
+	// Passwords has sshd ask PAM for Server.Password, by the methods password
+	// and keyboard-interactive. With ExpiredPasswords PAM wants the password to
+	// be changed with every login.
+	Passwords, ExpiredPasswords bool
 	// HostCertificate has a new authority sign the first host key.
 	HostCertificate bool
 	// Config are lines of sshd_config that go before all others; sshd takes the
@@ -41,6 +45,12 @@ func SSHD(t testing.TB, o SSHDOptions) *Server {
 	}
 
 	config := append([]string(nil), o.Config...)
+	env := cleanEnv(dir)
+	if o.Passwords || o.ExpiredPasswords {
+		s.Password = password
+		env = append(env, pamEnv(t, s.User, o.ExpiredPasswords)...)
+		config = append(config, "UsePAM yes", "PasswordAuthentication yes", "KbdInteractiveAuthentication yes")
+	}
 	if len(o.HostKeys) == 0 {
 		o.HostKeys = []string{"ed25519"}
 	}
@@ -85,7 +95,9 @@ func SSHD(t testing.TB, o SSHDOptions) *Server {
 	}
 	p, port := startOnPort(t, "sshd", sshdReady, func(port int) *exec.Cmd {
 		// sshd re-executes itself and insists on an absolute path.
-		return exec.Command(sshd, "-D", "-e", "-f", file, "-o", fmt.Sprintf("Port=%d", port), "-o", "ListenAddress=127.0.0.1")
+		cmd := exec.Command(sshd, "-D", "-e", "-f", file, "-o", fmt.Sprintf("Port=%d", port), "-o", "ListenAddress=127.0.0.1")
+		cmd.Env = env
+		return cmd
 	})
 	s.Addr = fmt.Sprintf("127.0.0.1:%d", port)
 	s.log = &p.log

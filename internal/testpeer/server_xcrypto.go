@@ -15,12 +15,18 @@ import (
 func XCrypto(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{Name: "x/crypto", Forwards: true, Execs: true}
-	s.User, s.Key = "tester", NewKey(t, "ed25519")
+	s.User, s.Key, s.Password = "tester", NewKey(t, "ed25519"), password
 	host := NewKey(t, "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
 	config := &gossh.ServerConfig{
 		PublicKeyCallback: func(meta gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
 			if meta.User() != s.User || string(key.Marshal()) != string(s.Key.Public.Marshal()) {
+				return nil, gossh.ErrNoAuth
+			}
+			return nil, nil
+		},
+		PasswordCallback: func(meta gossh.ConnMetadata, got []byte) (*gossh.Permissions, error) {
+			if meta.User() != s.User || string(got) != s.Password {
 				return nil, gossh.ErrNoAuth
 			}
 			return nil, nil

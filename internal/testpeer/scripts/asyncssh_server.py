@@ -1,5 +1,6 @@
 # An asyncssh server: direct-tcpip anywhere, and sessions whose every command is
-# cat. Arguments: host key file, authorized keys file.
+# cat. Arguments: host key file, authorized keys file, password. The user
+# "expired" must change the password.
 import asyncio
 import sys
 
@@ -7,6 +8,17 @@ import asyncssh
 
 
 class Server(asyncssh.SSHServer):
+    def password_auth_supported(self):
+        return True
+
+    def validate_password(self, username, password):
+        if password == sys.argv[3] and username == "expired":
+            raise asyncssh.PasswordChangeRequired("Choose a new password.")
+        return password == sys.argv[3]
+
+    def change_password(self, username, old_password, new_password):
+        return old_password == sys.argv[3] and new_password != old_password
+
     def connection_requested(self, dest_host, dest_port, orig_host, orig_port):
         print("direct-tcpip", dest_host, dest_port, "from", orig_host, orig_port, flush=True)
         return True

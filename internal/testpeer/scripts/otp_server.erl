@@ -1,14 +1,16 @@
 %% Erlang/OTP's SSH daemon: direct-tcpip anywhere, exec echoes its command.
-%% Argument: a directory with ssh_host_ed25519_key and authorized_keys.
+%% Arguments: a directory with ssh_host_ed25519_key and authorized_keys, and the
+%% password that is let in.
 -module(otp_server).
 -export([main/1]).
 
-main([Dir]) ->
+main([Dir, Password]) ->
     {ok, _} = application:ensure_all_started(ssh),
     {ok, Daemon} = ssh:daemon({127,0,0,1}, 0,
         [{system_dir, Dir},
          {user_dir, Dir},
-         {auth_methods, "publickey"},
+         {auth_methods, "publickey,keyboard-interactive,password"},
+         {password, Password},
          {tcpip_tunnel_out, true},
          {tcpip_tunnel_in, true},
          {shell, disabled},
