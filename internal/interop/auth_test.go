@@ -7,48 +7,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/testpeer"
-	"github.com/adit-ssh/adit/trace"
 )
-
-// authTrace records the login attempts of one connection.
-type authTrace struct {
-	mu       sync.Mutex
-	attempts []string
-}
-
-func (*authTrace) Level() trace.Level { return trace.LevelConn }
-
-func (a *authTrace) Trace(_ time.Time, e trace.Event) {
-	if at, ok := e.(trace.AuthAttempt); ok {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		line := at.Method + " " + at.Result
-		if at.Probe {
-			line = "probe " + line
-		}
-		a.attempts = append(a.attempts, line)
-	}
-}
 
 // login dials and returns the attempts it took.
 func login(t *testing.T, s *testpeer.Server, signers ...gossh.Signer) (string, error) {
 	t.Helper()
-	tr := new(authTrace)
-	c, err := adit.Dial(t.Context(), s.User+"@"+s.Addr, &adit.Config{
-		CheckHostKey: adit.FixedHostKey(s.HostKeys[0]), Keys: adit.Keys(signers...), Tracer: tr,
-	})
-	if err == nil {
-		c.Close()
-	}
-	return strings.Join(tr.attempts, ", "), err
+	r := newRecorder()
+	_, err := dialPeer(withLimit(t), t, s, r, adit.Config{Keys: adit.Keys(signers...)})
+	return r.login(), err
 }
 
 const bound = "publickey-hostbound-v00@openssh.com"
@@ -136,27 +108,21 @@ func TestLoginWithCertificate(t *testing.T) {
 
 // OpenSSH's client shows certificates, and keys of all types, to our server.
 func TestOurServerTakesKeysAndCertificates(t *testing.T) {
-	ssh := need(t, "ssh", "openssh-client")
-	testpeer.Need(t, "ssh-keygen")
+	testpeer.Need(t, "ssh", "ssh-keygen")
 	ca := testpeer.NewKey(t, "ecdsa")
 	greeting := testpeer.GreetingTarget(t, "hello from inside")
 	for _, typ := range testpeer.KeyTypes {
 		for _, certified := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/certificate=%v", typ, certified), func(t *testing.T) {
-				k := newKeys(t)
-				key := testpeer.NewKey(t, typ)
-				line := key.Line()
+				key, line := testpeer.NewKey(t, typ), ""
 				if certified {
 					line = "cert-authority,permitopen=\"" + greeting.Addr + "\" " + ca.Line()
 					key.Certify(t, ca, "user", []string{"alice"}, "-O", "source-address=127.0.0.0/8")
 				}
-				k.write(t, "authorized_keys", line+"\n")
-				port := startBastion(t, k)
-				k.write(t, "known_hosts", fmt.Sprintf("[127.0.0.1]:%d ssh-ed25519 %s\n", port, k.hostBlob()))
+				e := startBastion(t, key, line, newRecorder())
 				for user, in := range map[string]bool{"alice": true, "bob": !certified} {
-					cmd := exec.Command(ssh, "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none",
-						"-o", "UserKnownHostsFile="+k.path("known_hosts"), "-i", key.Path, "-p", fmt.Sprint(port), "-W", greeting.Addr, user+"@127.0.0.1")
-					out, err := cmd.Output()
+					e.User = user
+					out, err := exec.CommandContext(withLimit(t), "ssh", append(e.SSHArgs(t), "-W", greeting.Addr, e.Host())...).Output()
 					if got := string(out) == "hello from inside"; got != in {
 						t.Errorf("%s: got %q, %v, want login %v", user, out, err, in)
 					}

@@ -1,193 +1,158 @@
 package interop
 
 import (
-	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"io"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
-	gossh "golang.org/x/crypto/ssh"
-
-	"github.com/adit-ssh/adit/bastion"
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// startBastion starts our server, which exchanges keys every rekeyAt bytes.
-func startBastion(t *testing.T, k *keys) int {
+// peerServers are those that our client meets.
+var peerServers = []struct {
+	name  string
+	start func(testing.TB) *testpeer.Server
+	// halfCloses says that EOF one way leaves a forward's other way open.
+	halfCloses bool
+	// rekeyLog is what its log says once for each key exchange; empty where it
+	// says nothing.
+	rekeyLog string
+}{
+	{"sshd", startSSHD, true, "SSH2_MSG_NEWKEYS received"},
+	{"dropbear", testpeer.Dropbear, true, ""},
+	{"tinysshd", testpeer.TinySSH, false, ""},
+	{"asyncssh", testpeer.AsyncSSH, true, ""},
+	{"otp", testpeer.OTP, false, ""}, // closes the target at our EOF
+	{"xcrypto", testpeer.XCrypto, true, ""},
+}
+
+func startSSHD(t testing.TB) *testpeer.Server {
+	return testpeer.SSHD(t, testpeer.SSHDOptions{LogLevel: "DEBUG1"})
+}
+
+// dialPeer connects and logs in. Config needs only what is special.
+func dialPeer(ctx context.Context, t *testing.T, s *testpeer.Server, r *recorder, cfg adit.Config) (*adit.Client, error) {
 	t.Helper()
-	auth, err := bastion.LoadKeys(k.path("authorized_keys"))
-	if err != nil {
-		t.Fatal(err)
+	cfg.CheckHostKey, cfg.Tracer = adit.FixedHostKey(s.HostKeys[0]), r
+	c, err := adit.Dial(ctx, s.User+"@"+s.Addr, &cfg)
+	if err == nil {
+		t.Cleanup(func() { c.Close() })
 	}
-	s, err := bastion.New(bastion.Config{HostKeys: []gossh.Signer{k.host}, Authorize: auth.Authorize, RekeyBytes: rekeyAt,
-		Log: func(line string) { t.Log(line) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() { s.Serve(l) })
-	t.Cleanup(func() { s.Shutdown(context.Background()); wg.Wait() })
-	return l.Addr().(*net.TCPAddr).Port
+	return c, err
 }
 
-// peerClient makes a command that bridges its standard input and output to a
-// target through our server.
-type peerClient struct {
-	name   string
-	bridge func(t *testing.T, k *keys, port int, host string, targetPort int) *exec.Cmd
-}
-
-var peerClients = []peerClient{
-	{"OpenSSH", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		return exec.Command(need(t, "ssh", "openssh-client"), "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
-			"-o", "IdentityAgent=none", "-o", "UserKnownHostsFile="+k.path("known_hosts"), "-i", k.path("id_ed25519"),
-			"-p", fmt.Sprint(port), "-W", fmt.Sprintf("%s:%d", host, tp), "user@127.0.0.1")
-	}},
-	{"dropbear", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		need(t, "dbclient", "dropbear-bin")
-		if out, err := exec.Command("dropbearconvert", "openssh", "dropbear", k.path("id_ed25519"), k.path("id.db")).CombinedOutput(); err != nil {
-			t.Fatalf("dropbearconvert: %v %s", err, out)
-		}
-		// dbclient reads known_hosts from the home folder only: it gets a home.
-		home := t.TempDir()
-		os.Mkdir(filepath.Join(home, ".ssh"), 0o700)
-		os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte("127.0.0.1 ssh-ed25519 "+k.hostBlob()+"\n"), 0o600)
-		cmd := exec.Command("dbclient", "-y", "-p", fmt.Sprint(port), "-i", k.path("id.db"), "-B", fmt.Sprintf("%s:%d", host, tp), "user@127.0.0.1")
-		cmd.Env = append(os.Environ(), "HOME="+home)
-		return cmd
-	}},
-	{"PuTTY", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		plink := need(t, "plink", "putty-tools")
-		if _, err := os.Stat(k.path("id.ppk")); err != nil {
-			if out, err := exec.Command("puttygen", k.path("id_ed25519"), "-o", k.path("id.ppk")).CombinedOutput(); err != nil {
-				t.Fatalf("puttygen: %v %s", err, out)
-			}
-		}
-		return exec.Command(plink, "-batch", "-P", fmt.Sprint(port), "-i", k.path("id.ppk"),
-			"-hostkey", gossh.FingerprintSHA256(k.host.PublicKey()), "-nc", fmt.Sprintf("%s:%d", host, tp), "user@127.0.0.1")
-	}},
-	{"paramiko", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		return exec.Command(needPython(t, "paramiko"), "testdata/paramiko_client.py", fmt.Sprint(port), k.path("id_ed25519"), k.hostBlob(), host, fmt.Sprint(tp))
-	}},
-	{"asyncssh", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		return exec.Command(needPython(t, "asyncssh"), "testdata/asyncssh_client.py", fmt.Sprint(port), k.path("id_ed25519"), k.hostBlob(), host, fmt.Sprint(tp))
-	}},
-	{"libssh", func(t *testing.T, k *keys, port int, host string, tp int) *exec.Cmd {
-		return exec.Command(buildLibssh(t, k), fmt.Sprint(port), k.path("id_ed25519"), k.path("known_hosts"), host, fmt.Sprint(tp))
-	}},
-}
-
-// buildLibssh compiles the bridge for libssh.
-func buildLibssh(t *testing.T, k *keys) string {
-	t.Helper()
-	bin := k.path("libssh_client")
-	if _, err := os.Stat(bin); err == nil {
-		return bin
-	}
-	if _, err := os.Stat("/usr/include/libssh/libssh.h"); err != nil {
-		missing(t, "libssh-dev")
-	}
-	if out, err := exec.Command(need(t, "gcc", "gcc"), "-O1", "-o", bin, "testdata/libssh_client.c", "-lssh").CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v %s", err, out)
-	}
-	return bin
-}
-
-// stdio is a running command as a stream.
-type stdio struct {
-	io.Reader
-	io.WriteCloser
-	cmd *exec.Cmd
-}
-
-func (s stdio) Close() error {
-	s.WriteCloser.Close()
-	s.cmd.Process.Kill()
-	s.cmd.Wait()
-	return nil
-}
-
-func runStdio(cmd *exec.Cmd) (stdio, error) {
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return stdio{}, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return stdio{}, err
-	}
-	return stdio{out, in, cmd}, cmd.Start()
-}
-
-func TestOurServer(t *testing.T) {
-	for _, p := range peerClients {
+// Our client logs in, forwards and runs commands with every server, through key
+// exchanges.
+func TestOurClient(t *testing.T) {
+	for _, p := range peerServers {
 		t.Run(p.name, func(t *testing.T) {
-			k := newKeys(t)
-			port := startBastion(t, k)
-			k.write(t, "known_hosts", fmt.Sprintf("[127.0.0.1]:%d ssh-ed25519 %s\n", port, k.hostBlob()))
-			host, tp := target(t)
-			var log bytes.Buffer
-			moveBothWays(t, func() (io.ReadWriteCloser, error) {
-				cmd := p.bridge(t, k, port, host, tp)
-				cmd.Stderr = &log
-				return runStdio(cmd)
-			})
-			cmd := p.bridge(t, k, port, "127.0.0.1", freePort(t))
-			if out, err := cmd.CombinedOutput(); err == nil && p.name != "dropbear" {
-				t.Errorf("refused target: the client leaves with success: %s", out)
+			t.Parallel()
+			s := p.start(t)
+			ctx, r := withLimit(t), newRecorder()
+			c, err := dialPeer(ctx, t, s, r, adit.Config{Keys: adit.Keys(s.Key.Signer), RekeyBytes: rekeyAt})
+			if err != nil {
+				t.Fatal(err)
 			}
-			if t.Failed() {
-				t.Logf("client says: %s", log.String())
+			_, version := c.Versions()
+			t.Logf("server %s", version)
+			if s.Forwards {
+				open := through(c, testpeer.HashTarget(t).Addr)
+				move(ctx, t, r, "upload", open, testpeer.Upload)
+				move(ctx, t, r, "download", open, testpeer.Download)
+				_, err = c.DialContext(ctx, "tcp", testpeer.RefusedAddr(t))
+				if e, ok := errors.AsType[*adit.OpenError](err); !ok || e.Reason != wire.OpenConnectFailed || e.Local {
+					t.Errorf("refused target: got %#v, want the peer's OpenError with reason %d", err, wire.OpenConnectFailed)
+				}
+			}
+			if p.halfCloses {
+				halfClose := func(s testpeer.Stream) error { return testpeer.Echo(s, halfCloseSize) }
+				if err := through(c, testpeer.EchoTarget(t).Addr)(ctx, halfClose); err != nil {
+					t.Errorf("half-close: %v", err)
+				}
+			}
+			if s.Execs {
+				runCat(ctx, t, c, s, r)
+			}
+			if n := strings.Count(s.Log(), p.rekeyLog); p.rekeyLog != "" && n < r.rekeys() {
+				t.Errorf("the server's log has %d key exchanges, ours has %d and the first", n, r.rekeys())
 			}
 		})
 	}
 }
 
-func TestOurServerXCrypto(t *testing.T) {
-	k := newKeys(t)
-	port := startBastion(t, k)
-	host, tp := target(t)
-	c, err := gossh.Dial("tcp", fmt.Sprint("127.0.0.1:", port), &gossh.ClientConfig{
-		User: "user", Auth: []gossh.AuthMethod{gossh.PublicKeys(k.user)}, HostKeyCallback: gossh.FixedHostKey(k.host.PublicKey()),
-	})
+// through opens direct-tcpip channels.
+func through(c *adit.Client, target string) opener {
+	return func(ctx context.Context, use func(testpeer.Stream) error) error {
+		s, err := c.DialContext(ctx, "tcp", target)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return useStream(ctx, s.(*adit.Conn), use)
+	}
+}
+
+// useStream gives the stream up when ctx is done.
+func useStream(ctx context.Context, s testpeer.Stream, use func(testpeer.Stream) error) error {
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	err := use(s)
+	if !stop() {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
+// runCat runs cat in a session and sends bytes through it until keys change, and
+// EOF.
+func runCat(ctx context.Context, t *testing.T, c *adit.Client, s *testpeer.Server, r *recorder) {
+	t.Helper()
+	session, err := c.SSH().NewSession()
+	if err != nil {
+		t.Fatalf("session: %v", err)
+	}
+	defer session.Close()
+	if s.Name == "otp" { // it echoes the command, and may end before it reads
+		if out, err := session.Output("cat"); err != nil || !strings.Contains(string(out), "cat") {
+			t.Errorf("exec: got %q, %v, want the command", out, err)
+		}
+		return
+	}
+	in, err := session.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	moveBothWays(t, func() (io.ReadWriteCloser, error) { return c.Dial("tcp", fmt.Sprintf("%s:%d", host, tp)) })
-	if _, err := c.Dial("tcp", fmt.Sprint("127.0.0.1:", freePort(t))); err == nil || !strings.Contains(err.Error(), "Connection refused") {
-		t.Errorf("refused target: got %v", err)
+	out, err := session.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Start("cat"); err != nil {
+		t.Fatalf("exec: %v", err)
+	}
+	before := r.rekeys()
+	err = useStream(ctx, sessionStream{out, in, session}, func(s testpeer.Stream) error {
+		return testpeer.Echo(s, rekeyAt+halfCloseSize)
+	})
+	if err != nil {
+		t.Fatalf("through cat: %v", err)
+	}
+	if !r.wait(ctx, func() bool { return r.kexes > before }) {
+		t.Error("no key exchange while cat ran")
+	}
+	if err := session.Wait(); err != nil {
+		t.Errorf("cat left with %v, want exit status 0", err)
 	}
 }
 
-// TestOurServerOTP uses OTP as its users do: a tunnel, and a raw channel.
-func TestOurServerOTP(t *testing.T) {
-	escript := need(t, "escript", "erlang-base")
-	k := newKeys(t)
-	port := startBastion(t, k)
-	k.write(t, "known_hosts", fmt.Sprintf("[127.0.0.1]:%d ssh-ed25519 %s\n", port, k.hostBlob()))
-	host, tp := target(t)
-	local := startPort(t, exec.Command(escript, "testdata/otp.escript", "tunnel", fmt.Sprint(port), k.dir, host, fmt.Sprint(tp)))
-	moveBothWays(t, func() (io.ReadWriteCloser, error) { return net.Dial("tcp", fmt.Sprint("127.0.0.1:", local)) })
-
-	n := size()
-	out, err := exec.Command(escript, "testdata/otp.escript", "channel", fmt.Sprint(port), k.dir, host, fmt.Sprint(tp), fmt.Sprint(n)).CombinedOutput()
-	lines := append([]string{""}, strings.Fields(string(out))...) // reports may come first
-	if got := lines[len(lines)-1]; err != nil || got != patternHash(n) {
-		t.Errorf("raw channel: got %s, %v, want %s", got, err, patternHash(n))
-	}
-	out, err = exec.Command(escript, "testdata/otp.escript", "channel", fmt.Sprint(port), k.dir, "127.0.0.1", fmt.Sprint(freePort(t)), "1").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "Connection refused") {
-		t.Errorf("refused target: got %s, %v", out, err)
-	}
+// sessionStream is a command's input and output as one stream.
+type sessionStream struct {
+	io.Reader
+	in io.WriteCloser
+	io.Closer
 }
+
+func (s sessionStream) Write(p []byte) (int, error) { return s.in.Write(p) }
+func (s sessionStream) CloseWrite() error           { return s.in.Close() }
