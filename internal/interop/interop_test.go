@@ -29,7 +29,7 @@ const halfCloseSize = 1 << 20
 
 // limit ends a test with a peer that hangs. A busy machine needs a good part of
 // it.
-const limit = 5 * time.Minute
+const limit = 2 * time.Minute
 
 func withLimit(t *testing.T) context.Context {
 	t.Helper()
