@@ -43,7 +43,7 @@ func TestHostKeyQuestion(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			known := filepath.Join(t.TempDir(), "known_hosts")
-			c := sit(t, t.TempDir(), cat(s, known, "-i", s.Key.Path)...)
+			c := sit(t, t.TempDir(), cat(s, known, "-i", s.Key.Path, "-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no")...)
 			c.see(`The host \[127\.0\.0\.1\]:\d+ is not known\. Its ssh-ed25519 key has the fingerprint\r\n` + regexp.QuoteMeta(fp) +
 				`\r\nIs that right \(yes, no, or the fingerprint\)\? $`)
 			for i, a := range tt.answers {
@@ -91,7 +91,7 @@ func TestPassphraseQuestion(t *testing.T) {
 		{"Ctrl-C", []string{ctrlC}, 255, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := sit(t, t.TempDir(), cat(s, known, "-i", s.Key.Path)...)
+			c := sit(t, t.TempDir(), cat(s, known, "-i", s.Key.Path, "-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no")...)
 			c.ask(`Passphrase of `+regexp.QuoteMeta(s.Key.Path)+`: `, tt.answers...)
 			text := c.leaves(tt.status)
 			if tt.last == "" && strings.Contains(text, "error") || !regexp.MustCompile(tt.last).MatchString(text) {
