@@ -11,7 +11,7 @@ import "time"
 // queues on the way: at the peer, in its kernel, in routers. So:
 //
 //   - while the rate grows, the window is growing × the product: 64 MiB are
-//     reached from 2 MiB in four round trips;
+//     reached from 2 MiB in three round trips;
 //   - else it is settled × the product, and not less than it was at first;
 //   - while other channels exchange small data, for which a queue is a delay,
 //     it may become smaller than at first, too.
@@ -32,8 +32,11 @@ type epoch struct {
 const (
 	// minEpoch keeps scheduling noise on short paths out of the arithmetic.
 	minEpoch = 2 * time.Millisecond
-	growing  = 3
+	growing  = 4
 	settled  = 2
+	// grows is by which factor the rate must exceed that of the epoch before to
+	// count as growing.
+	grows = 1.5
 	// slack is the time that an endpoint may take to notice and to answer, and
 	// mixedSlack the same while small data is about.
 	slack      = 2 * time.Millisecond
@@ -42,13 +45,12 @@ const (
 	mixedFloor = 256 << 10
 )
 
+// start begins the first epoch: the first data has come.
+func (t *tuner) start(now time.Time) { t.since = now }
+
 // note adds n bytes that the application took and returns the window that is
 // wanted now. first is what the window was at first, widest its bound.
 func (t *tuner) note(now time.Time, n int, e epoch, window, first, widest uint32) uint32 {
-	if t.since.IsZero() {
-		t.since = now
-		return window
-	}
 	t.taken += uint64(n)
 	elapsed := now.Sub(t.since)
 	if e.rtt <= 0 || elapsed < e.rtt || elapsed < minEpoch {
@@ -56,7 +58,7 @@ func (t *tuner) note(now time.Time, n int, e epoch, window, first, widest uint32
 	}
 	rate := float64(t.taken) / elapsed.Seconds()
 	gain := float64(settled)
-	if rate > 1.25*t.rate {
+	if rate > grows*t.rate {
 		gain = growing
 	}
 	t.since, t.taken, t.rate = now, 0, rate

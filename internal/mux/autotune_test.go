@@ -22,7 +22,9 @@ const (
 )
 
 func newPath(bandwidth float64, rtt time.Duration) *path {
-	return &path{bandwidth: bandwidth, rtt: rtt, now: time.Unix(1, 0), window: testFirst}
+	p := &path{bandwidth: bandwidth, rtt: rtt, now: time.Unix(1, 0), window: testFirst}
+	p.tuner.start(p.now)
+	return p
 }
 
 // run lets an application take as fast as it can for a time.
@@ -39,9 +41,9 @@ func (p *path) run(d time.Duration, mixed bool) (taken float64) {
 
 func TestWindowGrowsToTheProduct(t *testing.T) {
 	p := newPath(1<<30, 100*time.Millisecond)
-	p.run(600*time.Millisecond, false)
+	p.run(400*time.Millisecond, false)
 	if p.window != testMost {
-		t.Errorf("after six round trips of 100 ms at 1 GiB/s the window is %d, want %d", p.window, testMost)
+		t.Errorf("after four round trips of 100 ms at 1 GiB/s the window is %d, want %d", p.window, testMost)
 	}
 	// 1 GiB/s are 100 MiB a round trip, so 64 MiB are the limit: 640 MiB/s.
 	if got := p.run(time.Second, false); got < 600*mib {
@@ -59,7 +61,7 @@ func TestWindowDoesNotGrowForNothing(t *testing.T) {
 		{"a thin line", 12 * mib, 20 * time.Millisecond, testFirst},
 		{"a slow reader far away", 100 << 10, 200 * time.Millisecond, testFirst},
 		{"loopback", 1 << 30, 50 * time.Microsecond, 5 * mib / 2},
-		{"a line of 1 Gbit/s, 40 ms", 120 * mib, 40 * time.Millisecond, 3 * 5 * mib},
+		{"a line of 1 Gbit/s, 40 ms", 120 * mib, 40 * time.Millisecond, 10 * mib},
 	} {
 		p := newPath(c.bandwidth, c.rtt)
 		p.run(5*time.Second, false)

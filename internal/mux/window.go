@@ -21,6 +21,9 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	}
 	// RFC 4254, section 5.2, limits a packet to what we announced. A larger one
 	// within the window does no harm; OpenSSH lets it pass, too.
+	if c.bytesIn == 0 {
+		c.tuner.start(time.Now())
+	}
 	c.inLeft -= uint32(n)
 	c.bytesIn += uint64(n)
 	if n > 0 && n < smallData && c.tuner.rate == 0 {
