@@ -1,0 +1,209 @@
+package sshconfig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Block is a Host or Match line, with what came of it.
+type Block struct {
+	Origin  Origin
+	Text    string // the line, without the comment
+	Pass    int    // 1, or 2 when the files were read again with the final host name
+	Matched bool
+	Reason  string // which pattern or condition decided
+}
+
+// hostBlock decides a Host line: one pattern matches, and none with ! before it
+// (readconf.c, oHost).
+func (r *reader) hostBlock(patterns []string) (matched bool, reason string, err error) {
+	reason = fmt.Sprintf("no pattern matches %s", r.host)
+	for _, p := range patterns {
+		if p == "" {
+			return false, "", errEmpty
+		}
+		p, not := strings.CutPrefix(p, "!")
+		if !matchPattern(r.host, p) {
+			continue
+		}
+		if not {
+			return false, fmt.Sprintf("!%s excludes %s", p, r.host), nil
+		}
+		if !matched {
+			matched, reason = true, fmt.Sprintf("%s matches %s", p, r.host)
+		}
+	}
+	return matched, reason, nil
+}
+
+var errMatchAll = errors.New("all can't be combined with other conditions than canonical or final before it")
+
+// matchBlock decides a Match line: all its conditions hold (readconf.c,
+// match_cfg_line). never tells that the line's block can't apply whatever it
+// says; then no command is run.
+func (r *reader) matchBlock(ctx context.Context, args []string, never bool) (matched bool, reason string, err error) {
+	host, err := r.currentHost()
+	if err != nil {
+		return false, "", err
+	}
+	matched, reason = true, "all conditions hold"
+	conditions := 0
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		name, not := strings.CutPrefix(strings.ToLower(word), "!")
+		name, arg, hasArg := strings.Cut(name, "=")
+		if hasArg {
+			arg = word[len(word)-len(arg):]
+		}
+		if name == "all" && !hasArg {
+			if conditions > 1 || len(args) > 0 {
+				return false, "", errMatchAll
+			}
+			if matched && not {
+				return false, "!all never holds", nil
+			}
+			return matched, reason, nil
+		}
+		conditions++
+		var holds bool
+		var what string // is compared
+		if name == "canonical" || name == "final" {
+			if hasArg {
+				return false, "", fmt.Errorf("the condition %q takes no value", name)
+			}
+			if name == "final" && !not {
+				r.wantFinal = true
+			}
+			holds, what = r.final, "this is the first pass"
+			if r.final {
+				what = "this is the final pass"
+			}
+		} else {
+			if !slices.Contains(conditionNames, name) {
+				return false, "", withHint{fmt.Errorf("the condition %q is not known", name), "known are all, canonical, final, " + strings.Join(conditionNames, ", ")}
+			}
+			if !hasArg {
+				if len(args) == 0 {
+					return false, "", fmt.Errorf("the condition %s lacks its value", name)
+				}
+				arg, args = args[0], args[1:]
+			}
+			if arg == "" && name != "tagged" && name != "command" || strings.HasPrefix(arg, "#") {
+				return false, "", fmt.Errorf("the condition %s lacks its value", name)
+			}
+			if holds, what, err = r.condition(ctx, name, arg, host, matched && !never); err != nil {
+				return false, "", err
+			}
+		}
+		if holds == not && matched {
+			matched, reason = false, failed(word, arg, hasArg, what)
+		}
+	}
+	if conditions == 0 {
+		return false, "", errors.New("no condition is given")
+	}
+	return matched, reason, nil
+}
+
+// failed tells which condition did not hold.
+func failed(word, arg string, hasArg bool, what string) string {
+	if arg != "" && !hasArg {
+		word += " " + arg
+	}
+	return fmt.Sprintf("%s: %s", word, what)
+}
+
+var conditionNames = strings.Fields("host originalhost user localuser localnetwork version tagged command sessiontype exec")
+
+// condition decides one condition and returns what it was compared with. run
+// tells whether commands may be run: not when another condition failed before.
+func (r *reader) condition(ctx context.Context, name, arg, host string, run bool) (holds bool, what string, err error) {
+	is := func(s string) (bool, string, error) {
+		holds, _ := matchList(s, arg, false)
+		if s == "" {
+			holds = arg == "" // only tagged and command can be empty
+		}
+		return holds, fmt.Sprintf("it is %q", s), nil
+	}
+	switch name {
+	case "host":
+		return matchHost(host, arg), "the host is " + host, nil
+	case "originalhost":
+		return matchHost(r.o.Host, arg), "the host was given as " + r.o.Host, nil
+	case "user":
+		user := r.s.text("user")
+		if user == "" {
+			user = r.o.User
+		}
+		return is(user)
+	case "localuser":
+		return is(r.o.User)
+	case "version":
+		return is(r.o.Version)
+	case "tagged":
+		return is(r.s.text("tag"))
+	case "command":
+		return is(r.o.Command)
+	case "sessiontype":
+		kind := r.s.text("sessiontype")
+		switch {
+		case kind == "subsystem" || kind == "none":
+		case r.o.Command != "":
+			kind = "exec"
+		default:
+			kind = "shell"
+		}
+		return is(kind)
+	case "localnetwork":
+		return r.localNetwork(arg)
+	}
+	return r.exec(ctx, arg, host, run)
+}
+
+func (r *reader) localNetwork(list string) (bool, string, error) {
+	nets, err := parseNetworks(list)
+	if err != nil {
+		return false, "", err
+	}
+	addrs, err := r.o.Interfaces()
+	if err != nil {
+		return false, fmt.Sprintf("the addresses of this machine are not known: %v", err), nil
+	}
+	for _, a := range addrs {
+		for _, n := range nets {
+			if n.Contains(a.WithZone("")) {
+				return true, fmt.Sprintf("%s is in %s", a, n), nil
+			}
+		}
+	}
+	return false, "no address of this machine is in it", nil
+}
+
+func (r *reader) exec(ctx context.Context, arg, host string, run bool) (bool, string, error) {
+	command, err := expand(arg, r.tokens(host, host), nil)
+	if err != nil {
+		return false, "", err
+	}
+	if !run {
+		return false, "not run, another condition failed already", nil
+	}
+	status, err := r.o.Exec(ctx, command)
+	if err != nil {
+		return false, "", fmt.Errorf("run %q: %w", command, err)
+	}
+	return status == 0, fmt.Sprintf("it ended with status %d", status), nil
+}
+
+// currentHost is the host's address as known so far: HostName when a line has
+// set it, else the host as given.
+func (r *reader) currentHost() (string, error) {
+	name := r.s.text("hostname")
+	if r.final || name == "" {
+		return r.host, nil
+	}
+	return expandHostName(name, r.host)
+}
