@@ -59,6 +59,9 @@ func (r *reader) address(ctx context.Context) (string, error) {
 		r.s.replace("hostname", host)
 	}
 	if a, ok := parseAddress(host); ok && r.fits(a) {
+		if strings.EqualFold(host, a.String()) {
+			return host, nil
+		}
 		return a.String(), nil
 	}
 	if looksLikeAddress(host) {

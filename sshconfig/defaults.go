@@ -10,14 +10,9 @@ import (
 // (readconf.c, fill_default_options; ssh.c, main).
 func (r *reader) complete(host string) error {
 	s := r.s
-	initial := func(name, text string) {
-		if len(s[name]) == 0 {
-			s[name] = []value{{text: text}}
-		}
-	}
 	if r.o.Stdio {
-		initial("exitonforwardfailure", "yes")
-		initial("clearallforwardings", "yes")
+		r.initial("exitonforwardfailure", "yes")
+		r.initial("clearallforwardings", "yes")
 	}
 	if s.text("clearallforwardings") == "yes" {
 		delete(s, "localforward")
@@ -39,7 +34,7 @@ func (r *reader) complete(host string) error {
 			s[name] = append(s[name], value{text: text})
 		}
 	}
-	initial(rekeyInterval, "0")
+	r.initial(rekeyInterval, "0")
 	if err := r.assemble(); err != nil {
 		return err
 	}
@@ -48,9 +43,9 @@ func (r *reader) complete(host string) error {
 			delete(s, name)
 		}
 	}
-	initial("user", r.o.User)
-	initial("port", "22")
-	initial("hostname", host)
+	r.initial("user", r.o.User)
+	r.initial("port", "22")
+	r.initial("hostname", host)
 	s.replace("hostname", host)
 	if r.jumps {
 		s["proxyusefdpass"] = []value{{text: "no"}} // a jump is never a passed descriptor
@@ -62,6 +57,13 @@ func (r *reader) complete(host string) error {
 		s.replace("updatehostkeys", "false")
 	}
 	return r.check(host)
+}
+
+// initial sets a default.
+func (r *reader) initial(name, text string) {
+	if len(r.s[name]) == 0 {
+		r.s[name] = []value{{text: text}}
+	}
 }
 
 // updateHostKeys sets the default of UpdateHostKeys: only with the usual files,

@@ -116,7 +116,7 @@ func expandHostName(name, host string) (string, error) {
 	return expand(name, tokens{'h': host}, nil)
 }
 
-// tokensOf returns those of the named tokens only.
+// only returns those of the named tokens.
 func (t tokens) only(names string) tokens {
 	some := tokens{}
 	for _, c := range []byte(names) {
@@ -129,9 +129,8 @@ func (t tokens) only(names string) tokens {
 func (r *reader) finish(host string) error {
 	s := r.s
 	t := r.tokens(host, r.o.Host)
-	if v := s["user"]; len(v) > 0 && !v[0].from.CommandLine {
-		noUser := t.only("LlduihnkpjC")
-		delete(noUser, 'C')
+	if v := s["user"]; v[0].from != (Origin{}) && !r.userTyped {
+		noUser := t.only("Llduihnkpj") // without those that User is a part of
 		name, err := expand(v[0].text, noUser, r.o.Getenv)
 		if err != nil {
 			return lineError(v[0].from, "user", err)

@@ -61,7 +61,7 @@ var keywords = []*keyword{
 	{"StreamLocalBindUnlink", yesNo, "no", eachLine},
 	{"StrictHostKeyChecking", oneOf("true yes", "false no off", "ask", "accept-new"), "ask", eachLine},
 	{"TCPKeepAlive", yesNo, "yes", eachLine},
-	{"Tunnel", oneOf("ethernet", "point-to-point", "true yes", "false no"), "false", eachLine},
+	{"Tunnel", oneOf("ethernet", "point-to-point true yes", "false no"), "false", eachLine},
 	{"VerifyHostKeyDNS", oneOf("true yes", "false no", "ask"), "false", eachLine},
 	{"VisualHostKey", yesNo, "no", eachLine},
 	{"UpdateHostKeys", oneOf("true yes", "false no", "ask"), "", eachLine}, // default: see defaults

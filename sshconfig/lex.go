@@ -15,7 +15,10 @@ func cutKeyword(s string) (keyword, rest string, ok bool) {
 	if i := strings.IndexByte(s, 0); i >= 0 {
 		s = s[:i] // OpenSSH's lines are C strings
 	}
-	s = strings.TrimRight(s, blanks+"\f")
+	if s == "" {
+		return "", "", false
+	}
+	s = s[:1] + strings.TrimRight(s[1:], blanks+"\f")
 	keyword, rest, ok = cutWord(s)
 	if ok && keyword == "" {
 		keyword, rest, ok = cutWord(rest)

@@ -17,6 +17,9 @@ import (
 type Options struct {
 	// Host as the person typed it, without user and port.
 	Host string
+	// RemoteUser is the name before the @, or of -l. It holds unless CommandLine
+	// has another, goes before all files, and no tokens are looked for in it.
+	RemoteUser string
 	// CommandLine are options given by hand, in order: "Port=22" or "Port 22",
 	// as after ssh's -o. They go before all files. See Quote for values with
 	// blanks. A forward may have -L's form as its one value.
@@ -82,6 +85,10 @@ func Load(ctx context.Context, options Options) (*Config, error) {
 	if err := r.joined(r.commandLine(ctx, o.CommandLine)); err != nil {
 		return nil, err
 	}
+	if o.RemoteUser != "" && len(r.s["user"]) == 0 {
+		r.s["user"] = []value{{text: o.RemoteUser, from: Origin{CommandLine: true}}}
+		r.userTyped = true
+	}
 	if v := r.s["user"]; len(v) > 0 && !validUser(v[0].text) {
 		return nil, lineError(v[0].from, "user", errors.New("the name has characters that are not safe"))
 	}
@@ -92,7 +99,11 @@ func Load(ctx context.Context, options Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.wantFinal || r.s.text("canonicalizehostname") != "false" && r.s.text("canonicalizehostname") != "" {
+	// From here on these three are settled, for a second pass too.
+	r.initial("canonicalizehostname", "false")
+	r.initial("canonicalizemaxdots", "1")
+	r.initial("canonicalizefallbacklocal", "yes")
+	if r.wantFinal || r.s.text("canonicalizehostname") != "false" {
 		r.final, r.host = true, host
 		if len(r.s["hostname"]) == 0 {
 			r.s["hostname"] = []value{{text: host}}

@@ -107,10 +107,11 @@ func command(l *line) error {
 	return nil
 }
 
+// addendum takes the rest of the line too, a comment included: OpenSSH means to
+// cut it off, and does not.
 func addendum(l *line) error {
 	l.args = nil
-	s, _, _ := strings.Cut(l.rest, "#")
-	s = strings.TrimRight(s, blanks+"\v\f")
+	s := l.rest
 	if strings.Contains(s, "\r") {
 		return errors.New("it has a carriage return")
 	}
@@ -133,6 +134,9 @@ func logLevel(l *line) error {
 	levels := []string{"QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3"}
 	arg, _ := l.next()
 	level := strings.ToUpper(arg)
+	if level == "SILENT" { // Debian's
+		level = "QUIET"
+	}
 	if !slices.Contains(levels, level) {
 		return fmt.Errorf("%q is not one of %s", arg, strings.Join(levels, ", "))
 	}

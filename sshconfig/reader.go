@@ -32,7 +32,9 @@ type reader struct {
 	warnings []Warning
 	errs     []error
 	jumps    bool // ProxyJump was set, not none
-	nfiles   int
+
+	userTyped bool // User is RemoteUser
+	nfiles    int
 }
 
 // scope is the place in a file: which file, and whether its lines apply.
