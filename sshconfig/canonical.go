@@ -64,13 +64,12 @@ func (r *reader) address(ctx context.Context) (string, error) {
 		}
 		return a.String(), nil
 	}
-	if looksLikeAddress(host) {
-		return host, nil // it may have a zone that is not there today
-	}
-	host = strings.ToLower(host)
 	mode := r.s.text("canonicalizehostname")
-	found := false
-	if mode == "true" && r.direct() || mode == "always" {
+	if !looksLikeAddress(host) { // else it may have a zone that is not there today
+		host = strings.ToLower(host)
+	}
+	if !looksLikeAddress(host) && (mode == "true" && r.direct() || mode == "always") {
+		var found bool
 		var err error
 		if host, found, err = r.canonical(ctx, host); err != nil || found {
 			return host, err

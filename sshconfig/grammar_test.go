@@ -195,6 +195,9 @@ func (g *grammar) condition() string {
 	if value == "" {
 		value = "x"
 	}
+	if !g.modern {
+		value = strings.ReplaceAll(value, "[0-7]", "[0-9a-f]") // %C has the jump in it only since 9.6
+	}
 	if name == "sessiontype" {
 		return not + name + " " + g.word(value) // OpenSSH forgot it among those that can have =
 	}
@@ -218,7 +221,7 @@ func (g *grammar) setting() (key, value string) {
 		if !g.modern && modernKeywords[key] || g.lacking[key] {
 			continue
 		}
-		if g.faults && g.IntN(400) == 0 {
+		if g.faults && g.IntN(400) == 0 && ignored[strings.ToLower(key)] == "" {
 			return key, g.word("bogus -1 \"\" none 99999999999999 a,b \"open 1x")
 		}
 		if names := g.algorithms[key]; names != nil {
@@ -232,8 +235,8 @@ func (g *grammar) setting() (key, value string) {
 // separate the values in the table.
 func (g *grammar) value(key, values string) string {
 	v := strings.ReplaceAll(g.word(values), "|", " ")
-	if !g.modern && strings.Contains(v, "%j") {
-		v = strings.ReplaceAll(v, "%j", "%%j")
+	if !g.modern && key == "ProxyJump" && v == "none" {
+		v = "jump" // OpenSSH 9.2 takes none for a proxy when it makes names canonical
 	}
 	if !strings.ContainsAny(v, " \"'#\\") && !strings.HasSuffix(key, "Command") && g.chance(10) {
 		v = `"` + v + `"`
@@ -266,7 +269,7 @@ func (g *grammar) algorithmList(key string, names []string) string {
 var modernKeywords = map[string]bool{
 	"Tag": true, "ChannelTimeout": true, "ObscureKeystrokeTiming": true, "VersionAddendum": true,
 	"WarnWeakCrypto": true, "RefuseConnection": true, "RevokedHostKeys": true,
-	"SetEnv ": true, "User ": true, // with a blank after them: values with tokens
+	"SetEnv ": true, "User ": true, "ControlPath ": true, // with a blank after them: values with tokens
 }
 
 var flags = "yes no true false Yes"
@@ -310,7 +313,7 @@ var sampleValues = map[string]string{
 	"ControlPersist": "yes no 10m 0", "EscapeChar": "none ~ ^A ^[ % ^? \\", "IPQoS": "af21 cs1|ef none 17 0 255|af41",
 	"RekeyLimit": "default 1G 512K|1h 1.5M default|none 100 0 default|30m 16", "StreamLocalBindMask": "0177 0111 7 0", "SyslogFacility": "USER local3 AUTHPRIV",
 	"ProxyCommand": "nc|%h|%p none sh|-c|'x|y'|#|z \"a|b\"|c", "ProxyJump": "jump none u@j1,j2:2222 ssh://u@jump:22 [::1]:22 10.0.0.1 a,b,c # j:http jump|#|c",
-	"SetEnv ": "FOO=%%|BAR=%h", "User ": "u-%u", "LogLevel ": "SILENT",
+	"SetEnv ": "FOO=%%|BAR=%h", "User ": "u-%u", "ControlPath ": "~/.ssh/%C /x/%j-%h", "LogLevel ": "SILENT",
 	"RefuseConnection": "\"not|here\"",
 	"Protocol":         "2 1,2", "Cipher": "blowfish", "UseRoaming": "no", "RhostsRSAAuthentication": "no", "CompressionLevel": "9",
 	"ProtocolKeepAlives": "10", "SetupTimeOut": "20", "GSSAPIKeyExchange": "no",

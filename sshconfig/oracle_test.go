@@ -274,7 +274,7 @@ func TestOracle(t *testing.T) {
 		runs = min(runs, 150)
 	}
 	g := &grammar{algorithms: names, modern: o.modern, faults: true, lacking: map[string]bool{}}
-	for _, key := range []string{"ProtocolKeepAlives", "SetupTimeOut", "GSSAPIKeyExchange", "GSSAPIAuthentication", "PKCS11Provider", "Compression", "LogLevel "} {
+	for _, key := range []string{"ProtocolKeepAlives", "SetupTimeOut", "GSSAPIKeyExchange", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "PKCS11Provider", "Compression", "LogLevel "} {
 		value, _, _ := strings.Cut(sampleValues[key], " ")
 		if _, err := o.ask(t, "-F", "none", "-o", key+"="+value, "x"); err != nil {
 			g.lacking[key] = true // only with some libraries, or some distributions' patches
