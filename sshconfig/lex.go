@@ -96,7 +96,12 @@ func splitArgs(s string) ([]string, error) {
 // Quote returns a value as one argument that reads back as it is, whatever is in
 // it, but for line ends, which a value can't have.
 func Quote(value string) string {
-	if value != "" && !strings.ContainsAny(value, " \t\"'\\#=") {
+	plain := func(c byte) bool { return isAlnum(c) || strings.IndexByte("-_.,:/@%+*~[]", c) >= 0 }
+	bare := value != ""
+	for i := range len(value) {
+		bare = bare && plain(value[i])
+	}
+	if bare {
 		return value
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`

@@ -86,7 +86,7 @@ func (r *reader) commandLine(ctx context.Context, options []string) error {
 // file reads one file. check refuses those that others can write.
 func (r *reader) file(ctx context.Context, sc *scope, check bool) error {
 	if sc.depth > maxDepth {
-		return fmt.Errorf("Include goes deeper than %d files", maxDepth)
+		return fmt.Errorf("files are included deeper than %d times", maxDepth)
 	}
 	if r.nfiles++; r.nfiles > maxFiles {
 		return fmt.Errorf("more than %d files are included", maxFiles)
@@ -214,7 +214,7 @@ func quoteAll(args []string) []string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
 		if quoted[i] = a; a == "" || strings.ContainsAny(a, " \t\"'\\#") {
-			quoted[i] = Quote(a)
+			quoted[i] = Quote(a) // not for the !, * and ? of every pattern
 		}
 	}
 	return quoted
