@@ -52,7 +52,8 @@ var errForward = errors.New("not a forward such as 8080 db.internal:5432")
 
 // forwardLine reads the three keywords: the address to listen on, and the
 // target, which only a DynamicForward lacks, or a RemoteForward that is one. On
-// the command line the two may be one argument, as with -L.
+// the command line the two may be one argument, as with -L, and port 0 lets the
+// system choose.
 func forwardLine(l *line) error {
 	spec, err := l.need()
 	if err != nil {
@@ -72,7 +73,7 @@ func forwardLine(l *line) error {
 			return errors.New("a target is missing, as in LocalForward 8080 db.internal:5432")
 		}
 	}
-	f, err := parseForward(spec, dynamic, l.name == "remoteforward", l.r.o.Getenv)
+	f, err := parseForward(spec, dynamic, l.name == "remoteforward" || l.from.CommandLine, l.r.o.Getenv)
 	if err != nil {
 		return err
 	}
@@ -90,8 +91,8 @@ func forwardLine(l *line) error {
 }
 
 // parseForward reads [bind:]port:host:hostport with a path in place of either
-// half, or [bind:]port alone (readconf.c, parse_forward).
-func parseForward(spec string, dynamic, remote bool, getenv func(string) (string, bool)) (*Forward, error) {
+// half, or [bind:]port alone (readconf.c, parse_forward). anyPort permits port 0.
+func parseForward(spec string, dynamic, anyPort bool, getenv func(string) (string, bool)) (*Forward, error) {
 	spec, err := expand(spec, nil, getenv)
 	if err != nil {
 		return nil, err
@@ -130,7 +131,7 @@ func parseForward(spec string, dynamic, remote bool, getenv func(string) (string
 	default:
 		return nil, errForward
 	}
-	if f.ListenPath == "" && f.Port == 0 && !remote || len(f.ListenPath) > maxPath || len(f.Bind) > maxName {
+	if f.ListenPath == "" && f.Port == 0 && !anyPort || len(f.ListenPath) > maxPath || len(f.Bind) > maxName {
 		return nil, errForward
 	}
 	return f, nil

@@ -204,12 +204,9 @@ func compare(ssh []string, c *Config) (diffs []string, values int) {
 	if slices.Equal(theirs["loglevel"], []string{"SILENT"}) { // Debian's name for QUIET
 		theirs["loglevel"] = []string{"QUIET"}
 	}
-	for key := range mine {
-		if theirs[key] == nil {
-			theirs[key] = nil // so that the loop below sees all keys
-		}
-	}
-	for _, key := range sortedKeys(theirs) {
+	keys := append(sortedKeys(theirs), sortedKeys(mine)...)
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
 		values += len(mine[key])
 		switch {
 		case slices.Contains(oracleAbsent, key) && (len(theirs[key]) == 0 || len(mine[key]) == 0):

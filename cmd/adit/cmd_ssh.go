@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,15 +17,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/sshconfig"
 	"github.com/adit-ssh/adit/trace"
 )
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
 
-  adit ssh [-46gNnqTv] [-b bind_address] [-c ciphers] [-D [bind_address:]port]
-           [-i identity_file] [-L [bind_address:]port:host:hostport]
-           [-l user] [-m macs] [-o option] [-p port] [-W host:port]
+  adit ssh [-46GgNnqTv] [-b bind_address] [-c ciphers] [-D [bind_address:]port]
+           [-F file] [-i identity_file] [-L [bind_address:]port:host:hostport]
+           [-l user] [-m macs] [-o option] [-P tag] [-p port] [-W host:port]
            [user@]host [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
@@ -38,7 +41,8 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
       UserKnownHostsFile, ConnectTimeout, ServerAliveInterval, RekeyLimit
   -v  tell what happens; -vv adds channels, -vvv every message
   -q  no warnings
-  -F  only "none": configuration files are not read yet
+  -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
+  -G  print what holds for the host, and end; see also: adit config explain
 
 The exit status is the command's, or 255 for an error.
 `
@@ -68,17 +72,30 @@ func sshCommand() *cobra.Command {
 }
 
 func runSSH(ctx context.Context, a *sshArgs) error {
-	if a.Host == "" {
+	if a.target.Host == "" {
 		return &usageError{"ssh", errors.New("no host is given")}
 	}
-	if len(a.command) == 0 && !a.noCommand && a.stdio == nil && !a.noPty {
-		return errors.New("terminal sessions are not there yet: give a command, -N to only forward, or -T for a shell without a terminal")
+	if a.unsupported != "" && !a.print {
+		return &usageError{"ssh", errors.New(a.unsupported)}
 	}
 	a.Prompter = &terminal{lifetime: ctx}
 	a.Notice = func(text string) {
 		if !a.quiet {
 			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
 		}
+	}
+	conf, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	if a.print {
+		return conf.Print(os.Stdout)
+	}
+	if err := a.configure(conf); err != nil {
+		return err
+	}
+	if len(a.command) == 0 && !a.noCommand && a.stdio == nil && !a.noPty {
+		return errors.New("terminal sessions are not there yet: give a command, -N to only forward, or -T for a shell without a terminal")
 	}
 	if a.verbose > 0 {
 		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
@@ -131,6 +148,31 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	case <-c.Done():
 		return c.Err()
 	}
+}
+
+// load reads the configuration of the host: the command line, then the files.
+func (a *sshArgs) load(ctx context.Context) (*sshconfig.Config, error) {
+	return setup.LoadConfig(ctx, sshconfig.Options{
+		Host: a.target.Host, RemoteUser: a.target.User, File: a.file, CommandLine: slices.Concat(a.overrides, a.options),
+		Command: strings.Join(a.command, " "), Stdio: a.stdio != nil,
+	})
+}
+
+// configure takes over what the configuration says.
+func (a *sshArgs) configure(c *sshconfig.Config) error {
+	a.quiet = c.LogLevel == "QUIET" || c.LogLevel == "FATAL"
+	if level, ok := strings.CutPrefix(c.LogLevel, "DEBUG"); ok && a.verbose == 0 {
+		a.verbose = max(1, len(level)*int((level + "1")[0]-'0'))
+	}
+	a.forwards = setup.Forwards(c)
+	a.noCommand = c.SessionType == "none"
+	a.noStdin = c.StdinNull
+	a.noPty = c.RequestTTY == "no"
+	a.gateway, a.exitOnFail = c.GatewayPorts, c.ExitOnForwardFailure
+	if c.RemoteCommand != "" {
+		a.command = []string{c.RemoteCommand}
+	}
+	return a.Apply(c)
 }
 
 // startForwards starts -L and -D. One that fails is told; with

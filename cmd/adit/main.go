@@ -126,7 +126,7 @@ func rootCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(sshCommand(), serveCommand(), demoCommand())
+	root.AddCommand(sshCommand(), configCommand(), serveCommand(), demoCommand())
 	return root
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/knownhosts"
+	"github.com/adit-ssh/adit/sshconfig"
 )
 
 // The rules of what a person sees: standard output carries only what was asked
@@ -28,7 +28,7 @@ import (
 
 // tell prints an error and what to do about it.
 func tell(err error) {
-	fmt.Fprintf(os.Stderr, "adit: error: %v\n", err)
+	fmt.Fprintf(os.Stderr, "adit: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nadit: error: "))
 	if h := hint(err); h != "" {
 		fmt.Fprintf(os.Stderr, "adit: hint: %s\n", h)
 	}
@@ -48,8 +48,8 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
 		return authHint(e)
 	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return "aliases of ~/.ssh/config are not read yet: give the server's real name or address"
+	if e, ok := errors.AsType[*sshconfig.LineError](err); ok {
+		return e.Hint
 	}
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()

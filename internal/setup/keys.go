@@ -40,6 +40,7 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 			for _, k := range keys {
 				wanted[string(k.PublicKey().Marshal())] = true
 			}
+		case named && namesAgentKey(Expand(f), errors.Is(err, fs.ErrNotExist), wanted):
 		case named || !errors.Is(err, fs.ErrNotExist):
 			o.notice("warning: " + err.Error())
 		}
@@ -50,9 +51,10 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 	for _, k := range fromAgent {
 		id := string(k.PublicKey().Marshal())
 		have[id] = true
-		if named && wanted[id] {
+		switch {
+		case named && wanted[id]:
 			first = append(first, k)
-		} else {
+		case !o.IdentitiesOnly || wanted[id]:
 			rest = append(rest, k)
 		}
 	}
@@ -67,6 +69,25 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 		}
 	}
 	return append(first, rest...), nil
+}
+
+// namesAgentKey notes a public key that stands in the file, or beside it when
+// there is no private one: such a key may be in the agent (ssh_config:
+// IdentityFile).
+func namesAgentKey(path string, missing bool, wanted map[string]bool) bool {
+	if missing {
+		path += ".pub"
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	k, _, _, _, err := gossh.ParseAuthorizedKey(b)
+	if err != nil {
+		return false
+	}
+	wanted[string(k.Marshal())] = true
+	return true
 }
 
 // fileKeys reads a private key, and the certificate beside it when there is one,

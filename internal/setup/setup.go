@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,11 +38,14 @@ type Options struct {
 	StrictHostKey string // yes, no, ask, accept-new; "" is ask
 	KnownHosts    []string
 	HostKeyAlias  string
-	HashKnown     bool
-	BatchMode     bool
-	NoPublicKey   bool
-	NoPassword    bool
-	NoKbdint      bool
+	// IdentitiesOnly leaves out the agent's keys that no identity file names.
+	IdentitiesOnly   bool
+	GlobalKnownHosts []string // nil: the system's
+	HashKnown        bool
+	BatchMode        bool
+	NoPublicKey      bool
+	NoPassword       bool
+	NoKbdint         bool
 
 	ConnectTimeout time.Duration
 	AliveInterval  time.Duration
@@ -52,6 +56,7 @@ type Options struct {
 
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
 	RekeyBytes                            uint64
+	RekeyInterval                         time.Duration
 
 	NoMemory bool // don't use or keep what is remembered about servers
 
@@ -100,13 +105,18 @@ func (o *Options) Target() (string, error) {
 
 // Config makes the configuration of a connection.
 func (o *Options) Config() (*adit.Config, error) {
-	files := o.KnownHosts
+	files, global := o.KnownHosts, o.GlobalKnownHosts
 	if files == nil {
-		files = []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+		files = []string{"~/.ssh/known_hosts", "~/.ssh/known_hosts2"}
 	}
-	paths := make([]string, len(files))
-	for i, f := range files {
-		paths[i] = Expand(f)
+	if global == nil {
+		global = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
+	}
+	var paths []string
+	for _, f := range slices.Concat(files, global) {
+		if f != "none" {
+			paths = append(paths, Expand(f))
+		}
 	}
 	db, err := knownhosts.Load(paths...)
 	if err != nil {
@@ -124,9 +134,9 @@ func (o *Options) Config() (*adit.Config, error) {
 		AliveInterval:     o.AliveInterval,
 		AliveCountMax:     o.AliveCountMax,
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
-		RekeyBytes: o.RekeyBytes,
-		Tracer:     o.Tracer,
-		Banner:     func(text string) { o.notice(printable(text)) },
+		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
+		Tracer: o.Tracer,
+		Banner: func(text string) { o.notice(printable(text)) },
 	}
 	cfg.Expect = o.expect(check)
 	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial

@@ -1,0 +1,140 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/adit-ssh/adit/internal/algo"
+	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/sshconfig"
+)
+
+// LoadConfig reads the person's and the system's ssh_config for a host. It fills
+// in what our engine has and where home is; as everywhere in adit that is $HOME,
+// while OpenSSH asks the user database.
+func LoadConfig(ctx context.Context, o sshconfig.Options) (*sshconfig.Config, error) {
+	if o.Home == "" {
+		o.Home = home()
+	}
+	keys := sshconfig.AlgorithmList{Default: algo.DefaultHostKeys(), Supported: algo.SupportedHostKeys()}
+	noCerts := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.Contains(n, "-cert-v01@") })
+	}
+	o.Algorithms = sshconfig.Algorithms{
+		Ciphers:      sshconfig.AlgorithmList{Default: algo.DefaultCiphers(), Supported: algo.SupportedCiphers()},
+		MACs:         sshconfig.AlgorithmList{Default: algo.DefaultMACs(), Supported: algo.SupportedMACs()},
+		Kex:          sshconfig.AlgorithmList{Default: algo.DefaultKex(), Supported: algo.SupportedKex()},
+		HostKeys:     keys,
+		CASignatures: sshconfig.AlgorithmList{Default: noCerts(keys.Default), Supported: noCerts(keys.Supported)},
+	}
+	return sshconfig.Load(ctx, o)
+}
+
+// UnsupportedError is a keyword that says where or how to connect in a way that
+// is not there yet. To go on without it would be to do something else.
+type UnsupportedError struct {
+	Keyword string
+	Origin  sshconfig.Origin
+	Why     string
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("%s: %s: %s", e.Origin, e.Keyword, e.Why)
+}
+
+// Apply takes over what a configuration says. What can't be obeyed is an
+// UnsupportedError, or a notice where going on does no harm.
+func (o *Options) Apply(c *sshconfig.Config) error {
+	if err := errors.Join(c.Check(), unsupported(c)); err != nil {
+		return err
+	}
+	for _, w := range c.Warnings {
+		o.notice("warning: " + w.String())
+	}
+	for _, v := range c.Values() {
+		// Forwards are wanted, but a connection without them harms nobody.
+		if v.Keyword == "RemoteForward" {
+			o.notice(fmt.Sprintf("warning: %s: RemoteForward %s is not there yet and left out", v.Origin, v.Text))
+		}
+	}
+	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
+	o.AddressFamily = map[string]string{"any": "tcp", "inet": "tcp4", "inet6": "tcp6"}[c.AddressFamily]
+	o.BindAddress, o.NoTCPKeepAlive = c.BindAddress, !c.TCPKeepAlive
+	o.ConnectTimeout = c.ConnectTimeout
+	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
+	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
+	if c.HostKeyAlgorithmsGiven {
+		o.HostKeyAlgorithms = c.HostKeyAlgorithms
+	}
+	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
+
+	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts
+	o.KnownHosts = orNone(c.UserKnownHostsFiles)
+	o.GlobalKnownHosts = orNone(c.GlobalKnownHostsFiles)
+
+	if c.IdentityFilesGiven {
+		o.IdentityFiles = orNone(c.IdentityFiles)
+	}
+	o.IdentitiesOnly = c.IdentitiesOnly
+	o.IdentityAgent = c.IdentityAgent
+	o.BatchMode = c.BatchMode
+	may := func(method string) bool {
+		return c.PreferredAuthentications == nil || slices.Contains(c.PreferredAuthentications, method)
+	}
+	o.NoPublicKey = c.PubkeyAuthentication == "no" || !may("publickey")
+	o.NoPassword = !c.PasswordAuthentication || !may("password")
+	o.NoKbdint = !c.KbdInteractiveAuthentication || !may("keyboard-interactive")
+	return nil
+}
+
+// orNone keeps an empty list from being taken for the default.
+func orNone(files []string) []string {
+	if len(files) == 0 {
+		return []string{"none"}
+	}
+	return files
+}
+
+// unsupported finds what we can't obey and must not ignore: other ways to the
+// server, and a list of keys that must not be trusted.
+func unsupported(c *sshconfig.Config) error {
+	for _, k := range []struct {
+		keyword string
+		set     bool
+		why     string
+	}{
+		{"ProxyCommand", c.ProxyCommand != "", "commands as proxies are not there yet; for a direct connection add -o ProxyCommand=none"},
+		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet; for a direct connection add -o ProxyJump=none"},
+		{"BindInterface", c.BindInterface != "", "it is not there yet; BindAddress takes an address of that interface"},
+		{"RevokedHostKeys", c.RevokedHostKeys != nil, "lists of revoked keys are not read yet, and going on without would trust them; for all that, add -o RevokedHostKeys=none"},
+		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet"},
+		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet"},
+		{"Tunnel", c.Origin("Tunnel") != (sshconfig.Origin{}) && tunnels(c), "network tunnels are not there"},
+	} {
+		if k.set {
+			return &UnsupportedError{k.keyword, c.Origin(k.keyword), k.why}
+		}
+	}
+	return nil
+}
+
+func tunnels(c *sshconfig.Config) bool {
+	return slices.ContainsFunc(c.Values(), func(v sshconfig.Value) bool { return v.Keyword == "Tunnel" && v.Text != "false" })
+}
+
+// Forwards returns the forwards that listen on our side.
+func Forwards(c *sshconfig.Config) []forward.Spec {
+	var specs []forward.Spec
+	for _, f := range c.LocalForwards {
+		s := forward.Spec{Bind: f.Bind, Port: uint16(f.Port), ListenPath: f.ListenPath, Dynamic: f.Dynamic,
+			Host: f.Host, HostPort: uint16(f.HostPort), TargetPath: f.TargetPath}
+		if f.BindGiven && f.Bind == "" {
+			s.Bind = "*"
+		}
+		specs = append(specs, s)
+	}
+	return specs
+}
