@@ -28,7 +28,7 @@ build: ## build bin/adit
 check: deps lint cross test ## all a change must pass: lint, cross builds, tests with the real peers
 
 .PHONY: full
-full: check tidy fuzz bench ## check, then module tidiness, every fuzz target and the benchmarks
+full: check tidy oracle fuzz bench ## check, then module tidiness, long comparisons, every fuzz target and the benchmarks
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
@@ -49,6 +49,10 @@ test: ## run the tests alone; TEST=./internal/mux narrows, ARGS='-run Name -v' g
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s) each; TEST narrows
 	@GO='$(GO)' scripts/fuzz.sh $(FUZZTIME) $(TEST)
+
+.PHONY: oracle
+oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH names another ssh
+	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run Oracle ./sshconfig
 
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios

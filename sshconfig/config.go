@@ -155,7 +155,10 @@ func (r *reader) config(host string) *Config {
 	num := func(name string) int { n, _ := strconv.Atoi(s.text(name)); return n }
 	secs := func(name string) time.Duration { return time.Duration(num(name)) * time.Second }
 	names := func(name string) []string {
-		return strings.FieldsFunc(s.text(name), func(r rune) bool { return r == ',' })
+		if s.text(name) == "" {
+			return nil
+		}
+		return strings.Split(s.text(name), ",")
 	}
 	some := func(name, none string) []string {
 		if all := s.texts(name); len(all) != 1 || !strings.EqualFold(all[0], none) {

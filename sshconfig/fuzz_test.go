@@ -15,13 +15,19 @@ import (
 // FuzzLoad reads any file. Nothing may make it panic or hang, every mistake has a
 // line, and what it prints is what it prints again.
 func FuzzLoad(f *testing.F) {
-	b, err := os.ReadFile(goldenFile)
+	files, err := filepath.Glob(goldenFiles)
 	if err != nil {
 		f.Fatal(err)
 	}
-	for section := range strings.SplitSeq(string(b), "\n== ") {
-		if head, text, ok := strings.Cut(section, "\n"); ok && strings.HasPrefix(head, "file ") {
-			f.Add(text)
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for section := range strings.SplitSeq(string(b), "\n== ") {
+			if head, text, ok := strings.Cut(section, "\n"); ok && strings.HasPrefix(head, "file ") {
+				f.Add(text)
+			}
 		}
 	}
 	home := f.TempDir()

@@ -179,7 +179,7 @@ func (g *grammar) condition() string {
 		"user":         "alice cmd,root root !root,* zed",
 		"localuser":    "root !root,* nobody,root",
 		"exec":         "true false \"test\x01x\x01=\x01x\" \"[\x01%h\x01=\x01foo\x01]\" \"test\x01%n\x01!=\x01bar\" \"test\x01%p%r%u\x01=\x0122aliceroot\" \"test\x01%L%l%i%d\x01=\x01x\" \"test\x01%k\x01=\x01%h\" \"case\x01%C\x01in\x01[0-7]*)\x01true;;*)\x01false;;esac\"",
-		"localnetwork": "127.0.0.0/8 192.0.2.0/24 ::1/128 10.0.0.0/8,127.0.0.1",
+		"localnetwork": "127.0.0.0/8 198.51.100.0/24 ::1/128 10.0.0.0/8,127.0.0.1",
 		"version":      "OpenSSH_10* OpenSSH_9.* !OpenSSH_9*,*",
 		"tagged":       "blue red,blue \"\" !blue,*",
 		"command":      "uptime \"\" true u*",

@@ -181,7 +181,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestFilesThatOthersCanWrite(t *testing.T) {
-	for _, mode := range []os.FileMode{0o620, 0o602, 0o666} {
+	for _, mode := range []os.FileMode{0o602, 0o646, 0o666} {
 		_, _, err := load(t, "Include inc\n", func(o *Options) {
 			path := filepath.Join(o.Home, ".ssh/inc")
 			write(t, path, "Port 9\n")

@@ -262,6 +262,18 @@ func (o *oracle) setUp(t *testing.T) (Algorithms, map[string][]string) {
 	}
 }
 
+// lacking finds the keywords that come only with some libraries, or some
+// distributions' patches, and that this ssh does not take.
+func (o *oracle) lacking(t *testing.T) map[string]bool {
+	m := map[string]bool{}
+	for _, key := range []string{"ProtocolKeepAlives", "SetupTimeOut", "GSSAPIKeyExchange", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "PKCS11Provider", "Compression", "LogLevel "} {
+		value, _, _ := strings.Cut(sampleValues[key], " ")
+		_, err := o.ask(t, "-F", "none", "-o", key+"="+value, "x")
+		m[key] = err != nil
+	}
+	return m
+}
+
 // TestOracle asks ssh and Load the same random questions.
 func TestOracle(t *testing.T) {
 	o := newOracle(t)
@@ -274,13 +286,7 @@ func TestOracle(t *testing.T) {
 	if testing.Short() {
 		runs = min(runs, 150)
 	}
-	g := &grammar{algorithms: names, modern: o.modern, faults: true, lacking: map[string]bool{}}
-	for _, key := range []string{"ProtocolKeepAlives", "SetupTimeOut", "GSSAPIKeyExchange", "GSSAPIAuthentication", "GSSAPIDelegateCredentials", "PKCS11Provider", "Compression", "LogLevel "} {
-		value, _, _ := strings.Cut(sampleValues[key], " ")
-		if _, err := o.ask(t, "-F", "none", "-o", key+"="+value, "x"); err != nil {
-			g.lacking[key] = true // only with some libraries, or some distributions' patches
-		}
-	}
+	g := &grammar{algorithms: names, modern: o.modern, faults: true, lacking: o.lacking(t)}
 	var values, refused, failed int
 	for i := range runs {
 		g.Rand = rand.New(rand.NewPCG(seed, uint64(i)))

@@ -179,8 +179,11 @@ func (r *reader) unknown(from Origin, name, rest string) error {
 			r.warn(from, name+" "+text)
 		}
 	} else if matched, _ := matchList(name, r.s.text("ignoreunknown"), true); !matched {
-		return r.mistake(lineError(from, name, withHint{errors.New("the keyword is not known"),
-			"to use the file all the same, begin it with: IgnoreUnknown " + name}))
+		err := errors.New("the keyword is not known")
+		if !from.CommandLine {
+			err = withHint{err, "to use the file all the same, begin it with: IgnoreUnknown " + name}
+		}
+		return r.mistake(lineError(from, name, err))
 	}
 	if _, err := splitArgs(rest); err != nil {
 		return r.mistake(lineError(from, name, err))

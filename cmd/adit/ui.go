@@ -51,6 +51,9 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*sshconfig.LineError](err); ok {
 		return e.Hint
 	}
+	if e, ok := errors.AsType[*setup.UnsupportedError](err); ok {
+		return e.Hint
+	}
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
 	}

@@ -1,9 +1,11 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -39,6 +41,7 @@ type UnsupportedError struct {
 	Keyword string
 	Origin  sshconfig.Origin
 	Why     string
+	Hint    string // how to connect all the same
 }
 
 func (e *UnsupportedError) Error() string {
@@ -80,6 +83,9 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	}
 	o.IdentitiesOnly = c.IdentitiesOnly
 	o.IdentityAgent = c.IdentityAgent
+	if name, ok := strings.CutPrefix(c.IdentityAgent, "$"); ok { // the older form
+		o.IdentityAgent = cmp.Or(os.Getenv(name), "none")
+	}
 	o.BatchMode = c.BatchMode
 	may := func(method string) bool {
 		return c.PreferredAuthentications == nil || slices.Contains(c.PreferredAuthentications, method)
@@ -105,17 +111,18 @@ func unsupported(c *sshconfig.Config) error {
 		keyword string
 		set     bool
 		why     string
+		hint    string
 	}{
-		{"ProxyCommand", c.ProxyCommand != "", "commands as proxies are not there yet; for a direct connection add -o ProxyCommand=none"},
-		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet; for a direct connection add -o ProxyJump=none"},
-		{"BindInterface", c.BindInterface != "", "it is not there yet; BindAddress takes an address of that interface"},
-		{"RevokedHostKeys", c.RevokedHostKeys != nil, "lists of revoked keys are not read yet, and going on without would trust them; for all that, add -o RevokedHostKeys=none"},
-		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet"},
-		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet"},
-		{"Tunnel", c.Origin("Tunnel") != (sshconfig.Origin{}) && tunnels(c), "network tunnels are not there"},
+		{"ProxyCommand", c.ProxyCommand != "", "commands as proxies are not there yet", "for a direct connection: -o ProxyCommand=none"},
+		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet", "for a direct connection: -o ProxyJump=none"},
+		{"BindInterface", c.BindInterface != "", "choosing an interface is not there yet", "BindAddress takes an address of the interface"},
+		{"RevokedHostKeys", c.RevokedHostKeys != nil, "lists of revoked keys are not read yet, and without them a revoked key would be trusted", "to go without them: -o RevokedHostKeys=none"},
+		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
+		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},
+		{"Tunnel", tunnels(c), "network tunnels are not there", "to go without one: -o Tunnel=no"},
 	} {
 		if k.set {
-			return &UnsupportedError{k.keyword, c.Origin(k.keyword), k.why}
+			return &UnsupportedError{k.keyword, c.Origin(k.keyword), k.why, k.hint}
 		}
 	}
 	return nil
