@@ -66,7 +66,7 @@ func (r *reader) address(ctx context.Context) (string, error) {
 	}
 	mode := r.s.text("canonicalizehostname")
 	if !looksLikeAddress(host) { // else it may have a zone that is not there today
-		host = strings.ToLower(host)
+		host = lower(host)
 	}
 	if !looksLikeAddress(host) && (mode == "true" && r.direct() || mode == "always") {
 		var found bool

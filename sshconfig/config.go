@@ -129,7 +129,7 @@ func (c *Config) ExpandProxyCommand() (string, error) {
 func (c *Config) Print(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	for _, v := range c.values {
-		name := strings.ToLower(v.Keyword)
+		name := lower(v.Keyword)
 		if name == "canonicalizepermittedcnames" {
 			name = "canonicalizePermittedcnames" // as OpenSSH spells it
 		}

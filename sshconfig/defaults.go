@@ -22,7 +22,7 @@ func (r *reader) complete(host string) error {
 	}
 	r.updateHostKeys()
 	for _, k := range keywords {
-		name := strings.ToLower(k.name)
+		name := lower(k.name)
 		if len(s[name]) > 0 || k.initial == "" {
 			continue
 		}
@@ -52,7 +52,7 @@ func (r *reader) complete(host string) error {
 	} else {
 		delete(s, "proxyjump")
 	}
-	s.replace("hostkeyalias", strings.ToLower(s.text("hostkeyalias")))
+	s.replace("hostkeyalias", lower(s.text("hostkeyalias")))
 	if s.text("updatehostkeys") == "ask" && r.nobodyToAsk() {
 		s.replace("updatehostkeys", "false")
 	}
@@ -92,7 +92,7 @@ func (r *reader) nobodyToAsk() bool {
 func (r *reader) assemble() error {
 	for i := range algorithmKinds {
 		k := &algorithmKinds[i]
-		name := strings.ToLower(k.keyword)
+		name := lower(k.keyword)
 		var v value
 		if said := r.s[name]; len(said) > 0 {
 			v = said[0]

@@ -13,5 +13,12 @@
 // it runs a command only for `Match exec`, and looks up a name only for
 // CanonicalizeHostname. Both can be replaced in Options.
 //
+// Where it departs from OpenSSH on purpose: all mistakes are told, not the first
+// file's; sessiontype=value is read; commands are not run for a Match in a file
+// whose Include does not apply; keywords of patched systems, such as Apple's
+// UseKeychain, and algorithms that only the caller's engine lacks, are warnings;
+// a file may be writable for the person's private group; there are limits on
+// how much is read.
+//
 // It is not an editor: comments and order of the files are not kept.
 package sshconfig

@@ -11,7 +11,7 @@ import (
 func (r *reader) dump() []Value {
 	all := []Value{{Keyword: "Host", Text: r.o.Host, Origin: Origin{CommandLine: true}}}
 	for _, k := range keywords {
-		name := strings.ToLower(k.name)
+		name := lower(k.name)
 		said := r.s[name]
 		if len(said) == 0 {
 			continue
@@ -70,8 +70,8 @@ func (r *reader) expandLate(c *Config) {
 	path("globalknownhostsfile", c.GlobalKnownHostsFiles, false)
 	for i := range algorithmKinds {
 		k := &algorithmKinds[i]
-		if v := r.s[strings.ToLower(k.keyword)][0]; v.text == "" {
-			errs = append(errs, lineError(v.from, strings.ToLower(k.keyword), fmt.Errorf("no algorithm is left")))
+		if v := r.s[lower(k.keyword)][0]; v.text == "" {
+			errs = append(errs, lineError(v.from, lower(k.keyword), fmt.Errorf("no algorithm is left")))
 		}
 	}
 	c.late = errors.Join(errs...)

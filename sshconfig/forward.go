@@ -86,8 +86,7 @@ func forwardLine(l *line) error {
 	}
 	v := l.value("")
 	v.fwd = f
-	l.add(v)
-	return nil
+	return l.add(v)
 }
 
 // parseForward reads [bind:]port:host:hostport with a path in place of either

@@ -1,7 +1,5 @@
 package sshconfig
 
-import "strings"
-
 // keyword is one word that a line may begin with.
 type keyword struct {
 	name string // as ssh_config(5) spells it
@@ -191,7 +189,7 @@ const (
 var keywordByName = func() map[string]*keyword {
 	m := map[string]*keyword{}
 	for _, k := range keywords {
-		m[strings.ToLower(k.name)] = k
+		m[lower(k.name)] = k
 	}
 	for alias, name := range aliases {
 		m[alias] = m[name]

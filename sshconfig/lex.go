@@ -26,7 +26,7 @@ func cutKeyword(s string) (keyword, rest string, ok bool) {
 	if !ok || keyword == "" || keyword[0] == '#' {
 		return "", "", false
 	}
-	return strings.ToLower(keyword), strings.TrimLeft(rest, blanks), true
+	return lower(keyword), strings.TrimLeft(rest, blanks), true
 }
 
 // cutWord takes a word that ends at white space, a quote or one '='.
@@ -48,6 +48,18 @@ func cutWord(s string) (word, rest string, ok bool) {
 		rest = strings.TrimLeft(rest[1:], blanks)
 	}
 	return s[:i], rest, true
+}
+
+// lower changes ASCII letters only: that is all that OpenSSH compares without
+// regard to case, and the length stays.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c >= 'A' && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }
 
 var errQuotes = errors.New("a quote is not closed")

@@ -181,14 +181,18 @@ func (r *reader) readFiles(ctx context.Context) error {
 		return nil
 	}
 	if o.File != "" {
-		return r.file(ctx, &scope{path: o.File, user: true, active: true}, false)
+		err := r.file(ctx, &scope{path: o.File, user: true, active: true}, false)
+		if isOpen(err, o.File) {
+			err = fmt.Errorf("configuration file: %w", err)
+		}
+		return err
 	}
 	for _, sc := range []*scope{
 		{path: strings.TrimSuffix(o.Home, "/") + "/.ssh/config", user: true, active: true},
 		{path: o.SystemFile, active: true},
 	} {
 		err := r.file(ctx, sc, sc.user)
-		if pe, ok := errors.AsType[*fs.PathError](err); ok && pe.Op == "open" && pe.Path == sc.path {
+		if isOpen(err, sc.path) {
 			// OpenSSH goes on without a file that it can't open, and says nothing.
 			if !errors.Is(err, fs.ErrNotExist) {
 				r.warn(Origin{}, err.Error()+"; it is not used")

@@ -3,6 +3,7 @@ package sshconfig
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -218,12 +219,37 @@ func TestIncludeHasLimits(t *testing.T) {
 	}
 	_, _, err := load(t, "Include 1\n", func(o *Options) {
 		for depth, name := range []string{"1", "2", "3", "4", "5"} {
-			write(t, filepath.Join(o.Home, ".ssh", name), strings.Repeat("Include "+string(rune('2'+depth))+"\n", 100))
+			write(t, filepath.Join(o.Home, ".ssh", name), strings.Repeat("Include "+string(rune('2'+depth))+"\n", 30))
 		}
 	})
 	if err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
 		t.Errorf("files that include each other many times: got %v", err)
 	}
+}
+
+func TestFilesHaveLimits(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"bytes":    {strings.Repeat("#"+strings.Repeat("x", 1000)+"\n", 9000), "more than 8388608 bytes"},
+		"one line": {"User " + strings.Repeat("x", maxBytes), "more than 8388608 bytes"},
+		"forwards": {strings.Repeat("LocalForward 1 a:2\n", 100) + many("DynamicForward %d", maxValues+1), "config:4101: dynamicforward: more than 4000 values"},
+		"names":    {"SendEnv" + strings.Repeat(" A", maxValues+1) + "\n", "config:1: sendenv: more than 4000 values"},
+	} {
+		if _, _, err := load(t, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+	if c := mustLoad(t, strings.Repeat("RSAAuthentication no\n", 100_000)); len(c.Warnings) != maxWarnings {
+		t.Errorf("got %d warnings of 100000, want %d", len(c.Warnings), maxWarnings)
+	}
+}
+
+// many is n lines with a number each.
+func many(format string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format+"\n", i+1)
+	}
+	return b.String()
 }
 
 func TestLateMistakesAreToldByCheck(t *testing.T) {

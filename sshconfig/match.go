@@ -54,11 +54,9 @@ func (r *reader) matchBlock(ctx context.Context, args []string, never bool) (mat
 	for len(args) > 0 {
 		word := args[0]
 		args = args[1:]
-		name, not := strings.CutPrefix(strings.ToLower(word), "!")
+		name, not := strings.CutPrefix(word, "!")
 		name, arg, hasArg := strings.Cut(name, "=")
-		if hasArg {
-			arg = word[len(word)-len(arg):]
-		}
+		name = lower(name)
 		if name == "all" && !hasArg {
 			if conditions > 1 || len(args) > 0 {
 				return false, "", errMatchAll

@@ -209,7 +209,7 @@ func addKeys(l *line) error {
 		return err
 	}
 	life, hasLife := l.next()
-	word := map[string]string{"true": "true", "yes": "true", "false": "false", "no": "false", "ask": "ask", "confirm": "confirm"}[strings.ToLower(arg)]
+	word := map[string]string{"true": "true", "yes": "true", "false": "false", "no": "false", "ask": "ask", "confirm": "confirm"}[lower(arg)]
 	switch {
 	case word == "confirm" && hasLife:
 		n, err := parseTime(life)
@@ -373,7 +373,7 @@ func checkAgentPath(arg string, getenv func(string) (string, bool)) error {
 const forwardAgentPath = "forwardagent path"
 
 func forwardAgent(l *line) error {
-	if len(l.args) > 0 && slices.Contains([]string{"yes", "true", "no", "false"}, strings.ToLower(l.args[0])) {
+	if len(l.args) > 0 && slices.Contains([]string{"yes", "true", "no", "false"}, lower(l.args[0])) {
 		return yesNo(l)
 	}
 	arg, err := l.need()

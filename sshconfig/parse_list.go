@@ -56,8 +56,7 @@ func addPath(l *line) error {
 	if len(have) >= maxKeyFiles {
 		return fmt.Errorf("more than %d files", maxKeyFiles)
 	}
-	l.add(l.value(arg))
-	return nil
+	return l.add(l.value(arg))
 }
 
 func domains(l *line) error {
@@ -96,7 +95,7 @@ func cnames(l *line) error {
 			if _, targets, _ := strings.Cut(arg, ":"); targets == "" {
 				return fmt.Errorf("%q is not a rule such as *.a.example:*.b.example", arg)
 			}
-			all[i] = strings.ToLower(arg)
+			all[i] = lower(arg)
 		}
 	}
 	l.setList(all)
@@ -164,7 +163,9 @@ func sendEnv(l *line) error {
 		}
 		pattern, remove := strings.CutPrefix(arg, "-")
 		if !remove {
-			l.add(l.value(arg))
+			if err := l.add(l.value(arg)); err != nil {
+				return err
+			}
 		} else if l.active {
 			l.r.s[l.name] = slices.DeleteFunc(l.r.s[l.name], func(v value) bool { return matchPattern(v.text, pattern) })
 		}

@@ -36,7 +36,7 @@ const maxPattern = 1022
 // matchList reports whether s matches a list of patterns separated by commas:
 // one of them matches and none that has ! before it. denied tells that one of
 // the latter did.
-func matchList(s, list string, lower bool) (matched, denied bool) {
+func matchList(s, list string, fold bool) (matched, denied bool) {
 	if list == "" {
 		return false, false
 	}
@@ -46,8 +46,8 @@ func matchList(s, list string, lower bool) (matched, denied bool) {
 		if len(p) > maxPattern {
 			return false, false
 		}
-		if lower {
-			p = strings.ToLower(p)
+		if fold {
+			p = lower(p)
 		}
 		if matchPattern(s, p) {
 			if not {
@@ -61,7 +61,7 @@ func matchList(s, list string, lower bool) (matched, denied bool) {
 
 // matchHost is matchList for host names, whose case does not count.
 func matchHost(host, list string) bool {
-	matched, _ := matchList(strings.ToLower(host), list, true)
+	matched, _ := matchList(lower(host), list, true)
 	return matched
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -15,8 +16,10 @@ import (
 const (
 	maxDepth    = 16      // nested Includes
 	maxFiles    = 10_000  // files read in one Load
-	maxFileSize = 8 << 20 // bytes of one file
+	maxBytes    = 8 << 20 // bytes of all of them
+	maxValues   = 4000    // forwards, or names in SendEnv
 	maxErrors   = 20      // mistakes told
+	maxWarnings = 100     // warnings told
 )
 
 // reader reads files and the command line into settings.
@@ -35,6 +38,7 @@ type reader struct {
 
 	userTyped bool // User is RemoteUser
 	nfiles    int
+	nbytes    int
 }
 
 // scope is the place in a file: which file, and whether its lines apply.
@@ -60,12 +64,10 @@ func (r *reader) mistake(err error) error {
 
 func (r *reader) warn(from Origin, text string) {
 	w := Warning{from, text}
-	for _, have := range r.warnings {
-		if have == w {
-			return // the second pass finds them again
-		}
+	// The second pass finds them again.
+	if len(r.warnings) < maxWarnings && !slices.Contains(r.warnings, w) {
+		r.warnings = append(r.warnings, w)
 	}
-	r.warnings = append(r.warnings, w)
 }
 
 // commandLine reads options given by hand, each "Keyword=value" or "Keyword
@@ -108,8 +110,7 @@ func (r *reader) file(ctx context.Context, sc *scope, check bool) error {
 	if st.IsDir() {
 		return nil // OpenSSH finds no line in it
 	}
-	in := &io.LimitedReader{R: f, N: maxFileSize + 1}
-	lines := bufio.NewReader(in)
+	lines := bufio.NewReader(&budget{f, &r.nbytes})
 	for n := 1; ; n++ {
 		text, err := lines.ReadString('\n')
 		if text != "" {
@@ -117,15 +118,28 @@ func (r *reader) file(ctx context.Context, sc *scope, check bool) error {
 				return err
 			}
 		}
-		switch {
-		case in.N <= 0:
-			return fmt.Errorf("%s is longer than %d bytes", sc.path, maxFileSize)
-		case err == io.EOF:
+		if err == io.EOF {
 			return nil
-		case err != nil:
+		}
+		if err != nil {
 			return fmt.Errorf("read %s: %w", sc.path, err)
 		}
 	}
+}
+
+// budget reads until all files together are too long.
+type budget struct {
+	f    io.Reader
+	read *int
+}
+
+// Read implements io.Reader.
+func (b *budget) Read(p []byte) (int, error) {
+	n, err := b.f.Read(p)
+	if *b.read += n; *b.read > maxBytes {
+		return 0, fmt.Errorf("the files have more than %d bytes", maxBytes)
+	}
+	return n, err
 }
 
 // line reads one line. It returns an error only when reading must end; other
@@ -150,7 +164,7 @@ func (r *reader) line(ctx context.Context, sc *scope, from Origin, text string) 
 	if err != nil {
 		return fail(err)
 	}
-	l := &line{r: r, name: strings.ToLower(key.name), args: args, rest: rest, from: from, active: sc.active, user: sc.user}
+	l := &line{r: r, name: lower(key.name), args: args, rest: rest, from: from, active: sc.active, user: sc.user}
 	if key.parse != nil {
 		if err := key.parse(l); err != nil {
 			return fail(err)
@@ -216,8 +230,9 @@ func (r *reader) block(ctx context.Context, sc *scope, key *keyword, l *line) (e
 func quoteAll(args []string) []string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
-		if quoted[i] = a; a == "" || strings.ContainsAny(a, " \t\"'\\#") {
-			quoted[i] = Quote(a) // not for the !, * and ? of every pattern
+		quoted[i] = a // patterns need no quotes for ! and ?
+		if a == "" || strings.ContainsAny(a, " \t\"'\\#") {
+			quoted[i] = Quote(a)
 		}
 	}
 	return quoted
@@ -238,10 +253,10 @@ func (r *reader) include(ctx context.Context, sc *scope, l *line) error {
 		for _, p := range paths {
 			in := &scope{path: p, user: sc.user, active: sc.active, never: !sc.active, depth: sc.depth + 1}
 			err := r.file(ctx, in, true)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				if isLine(err) {
-					return err
-				}
+			if _, told := errors.AsType[*LineError](err); told || errors.Is(err, errTooMany) || ctx.Err() != nil {
+				return err
+			}
+			if err != nil && !(isOpen(err, p) && errors.Is(err, fs.ErrNotExist)) { // a link to nowhere
 				return lineError(l.from, l.name, err)
 			}
 		}
@@ -249,7 +264,8 @@ func (r *reader) include(ctx context.Context, sc *scope, l *line) error {
 	return nil
 }
 
-func isLine(err error) bool {
-	_, ok := errors.AsType[*LineError](err)
-	return ok || errors.Is(err, errTooMany) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+// isOpen reports whether err is that path could not be opened.
+func isOpen(err error, path string) bool {
+	e, ok := errors.AsType[*fs.PathError](err)
+	return ok && e.Op == "open" && e.Path == path
 }

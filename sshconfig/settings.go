@@ -1,6 +1,9 @@
 package sshconfig
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // value is what a line said, in the form in which -G prints it.
 type value struct {
@@ -84,10 +87,15 @@ func (l *line) setList(texts []string) {
 }
 
 // add appends a value.
-func (l *line) add(v value) {
-	if l.active {
-		l.r.s[l.name] = append(l.r.s[l.name], v)
+func (l *line) add(v value) error {
+	if !l.active {
+		return nil
 	}
+	if len(l.r.s[l.name]) >= maxValues {
+		return fmt.Errorf("more than %d values", maxValues)
+	}
+	l.r.s[l.name] = append(l.r.s[l.name], v)
+	return nil
 }
 
 // takeList takes all arguments. The word alone, such as none, may only be the

@@ -136,7 +136,7 @@ func validDomain(s string) (string, error) {
 	if strings.Contains(s, "..") {
 		return "", fmt.Errorf("domain name %q has two dots in a row", s)
 	}
-	return strings.TrimSuffix(strings.ToLower(s), "."), nil
+	return strings.TrimSuffix(lower(s), "."), nil
 }
 
 // validEnvName reports whether s can be an environment variable's name.
@@ -188,7 +188,7 @@ var (
 
 // parseQoS returns the name of a service class as -G prints it.
 func parseQoS(s string) (string, error) {
-	name := strings.ToLower(s)
+	name := lower(s)
 	if slices.Contains(qosIgnored, name) {
 		return "none", nil
 	}
