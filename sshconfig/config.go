@@ -27,7 +27,6 @@ type Config struct {
 	ProxyUseFdpass                  bool
 	Ciphers, MACs, KexAlgorithms    []string
 	HostKeyAlgorithms               []string
-	HostKeyAlgorithmsGiven          bool // else known keys decide the order
 	CASignatureAlgorithms           []string
 	RekeyLimit                      uint64        // bytes, 0: the cipher's own
 	RekeyInterval                   time.Duration // 0: never
@@ -46,7 +45,6 @@ type Config struct {
 	VerifyHostKeyDNS                string // yes, no, ask
 	FingerprintHash                 string // SHA256, MD5, ...
 	IdentityFiles, CertificateFiles []string
-	IdentityFilesGiven              bool // else they are the usual ones
 	IdentitiesOnly                  bool
 	IdentityAgent                   string // a socket, none, SSH_AUTH_SOCK, $NAME; "" is SSH_AUTH_SOCK
 	AddKeysToAgent                  string // yes, no, ask, confirm, with or without seconds
@@ -166,7 +164,6 @@ func (r *reader) config(host string) *Config {
 		}
 		return nil
 	}
-	given := func(name string) bool { return s[name][0].from != (Origin{}) }
 	rekey, _ := strconv.ParseUint(s.text("rekeylimit"), 10, 64)
 	mask, _ := strconv.ParseUint(s.text("streamlocalbindmask"), 8, 32)
 	c := &Config{
@@ -176,7 +173,7 @@ func (r *reader) config(host string) *Config {
 		ServerAliveInterval: secs("serveraliveinterval"), ServerAliveCountMax: num("serveralivecountmax"),
 		ProxyCommand: s.text("proxycommand"), ProxyJump: s.text("proxyjump"), ProxyUseFdpass: is("proxyusefdpass"),
 		Ciphers: names("ciphers"), MACs: names("macs"), KexAlgorithms: names("kexalgorithms"),
-		HostKeyAlgorithms: names("hostkeyalgorithms"), HostKeyAlgorithmsGiven: given("hostkeyalgorithms"),
+		HostKeyAlgorithms:     names("hostkeyalgorithms"),
 		CASignatureAlgorithms: names("casignaturealgorithms"),
 		RekeyLimit:            rekey, RekeyInterval: secs(rekeyInterval), Compression: is("compression"),
 		ControlMaster: word("controlmaster"), ControlPath: s.text("controlpath"), ControlPersist: s.text("controlpersist"),
@@ -185,7 +182,7 @@ func (r *reader) config(host string) *Config {
 		KnownHostsCommand: s.text("knownhostscommand"), RevokedHostKeys: some("revokedhostkeys", "none"), HostKeyAlias: s.text("hostkeyalias"),
 		HashKnownHosts: is("hashknownhosts"), CheckHostIP: is("checkhostip"), NoHostAuthForLocalhost: is("nohostauthenticationforlocalhost"),
 		UpdateHostKeys: word("updatehostkeys"), VerifyHostKeyDNS: word("verifyhostkeydns"), FingerprintHash: s.text("fingerprinthash"),
-		IdentityFiles: some("identityfile", "none"), CertificateFiles: some("certificatefile", "none"), IdentityFilesGiven: given("identityfile"),
+		IdentityFiles: some("identityfile", "none"), CertificateFiles: some("certificatefile", "none"),
 		IdentitiesOnly: is("identitiesonly"), IdentityAgent: s.text("identityagent"), AddKeysToAgent: word("addkeystoagent"),
 		PubkeyAuthentication: word("pubkeyauthentication"), PubkeyAcceptedAlgorithms: names("pubkeyacceptedalgorithms"),
 		RequiredRSASize: num("requiredrsasize"), PasswordAuthentication: is("passwordauthentication"),

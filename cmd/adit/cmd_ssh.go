@@ -160,7 +160,7 @@ func (a *sshArgs) load(ctx context.Context) (*sshconfig.Config, error) {
 
 // configure takes over what the configuration says.
 func (a *sshArgs) configure(c *sshconfig.Config) error {
-	a.quiet = c.LogLevel == "QUIET" || c.LogLevel == "FATAL"
+	a.quiet = slices.Contains([]string{"QUIET", "FATAL", "ERROR"}, c.LogLevel)
 	a.verbose = max(a.verbose, map[string]int{"DEBUG": 1, "DEBUG2": 2, "DEBUG3": 3}[c.LogLevel])
 	a.forwards = setup.Forwards(c)
 	a.noCommand = c.SessionType == "none"

@@ -69,16 +69,22 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.ConnectTimeout = c.ConnectTimeout
 	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
-	if c.HostKeyAlgorithmsGiven {
+	if c.Origin("HostKeyAlgorithms") != (sshconfig.Origin{}) {
 		o.HostKeyAlgorithms = c.HostKeyAlgorithms
 	}
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
 
 	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts
-	o.KnownHosts = orNone(c.UserKnownHostsFiles)
-	o.GlobalKnownHosts = orNone(c.GlobalKnownHostsFiles)
-
-	if c.IdentityFilesGiven {
+	// Defaults stay nil: messages name them shorter, and a default that is
+	// missing is not worth one.
+	given := func(keyword string) bool { return c.Origin(keyword) != sshconfig.Origin{} }
+	if given("UserKnownHostsFile") {
+		o.KnownHosts = orNone(c.UserKnownHostsFiles)
+	}
+	if given("GlobalKnownHostsFile") {
+		o.GlobalKnownHosts = orNone(c.GlobalKnownHostsFiles)
+	}
+	if given("IdentityFile") {
 		o.IdentityFiles = orNone(c.IdentityFiles)
 	}
 	o.IdentitiesOnly = c.IdentitiesOnly
