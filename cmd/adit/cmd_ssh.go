@@ -250,6 +250,8 @@ func runCommand(ctx context.Context, c *adit.Client, a *sshArgs) error {
 	select {
 	case err = <-status: // may come behind the output's end: sshd sends it there
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil { // both may be ready: closing the channel ends status too
 		return context.Cause(ctx)
 	}
 	ch.Close()
