@@ -15,36 +15,45 @@ type Config struct {
 	HostName, User string
 	Port           int
 
-	AddressFamily                   string // any, inet, inet6
-	BindAddress, BindInterface      string
-	ConnectTimeout                  time.Duration // 0: the system's
-	ConnectionAttempts              int
-	TCPKeepAlive                    bool
-	ServerAliveInterval             time.Duration // 0: never
-	ServerAliveCountMax             int
-	IPQoS                           [2]string // interactive, bulk
-	ProxyCommand, ProxyJump         string    // at most one; tokens are not yet expanded
-	ProxyUseFdpass                  bool
-	Ciphers, MACs, KexAlgorithms    []string
-	HostKeyAlgorithms               []string
-	CASignatureAlgorithms           []string
-	RekeyLimit                      uint64        // bytes, 0: the cipher's own
-	RekeyInterval                   time.Duration // 0: never
-	Compression                     bool
-	ControlMaster, ControlPath      string
-	ControlPersist                  string // no, yes, or seconds
-	StrictHostKeyChecking           string // yes, no, ask, accept-new
-	UserKnownHostsFiles             []string
-	GlobalKnownHostsFiles           []string
-	KnownHostsCommand               string
-	RevokedHostKeys                 []string
-	HostKeyAlias                    string
-	HashKnownHosts, CheckHostIP     bool
-	NoHostAuthForLocalhost          bool
-	UpdateHostKeys                  string // yes, no, ask
-	VerifyHostKeyDNS                string // yes, no, ask
-	FingerprintHash                 string // SHA256, MD5, ...
-	IdentityFiles, CertificateFiles []string
+	// The way to the server. At most one of ProxyCommand and ProxyJump is set;
+	// see ExpandProxyCommand.
+	AddressFamily              string // any, inet, inet6
+	BindAddress, BindInterface string
+	ConnectTimeout             time.Duration // 0: the system's
+	ConnectionAttempts         int
+	TCPKeepAlive               bool
+	ServerAliveInterval        time.Duration // 0: never
+	ServerAliveCountMax        int
+	IPQoS                      [2]string // interactive, bulk
+	ProxyCommand, ProxyJump    string
+	ProxyUseFdpass             bool
+	ControlMaster, ControlPath string
+	ControlPersist             string // no, yes, or seconds
+
+	// The transport.
+	Ciphers, MACs, KexAlgorithms []string
+	HostKeyAlgorithms            []string      // a default if Origin says so; then known keys may change the order
+	RekeyLimit                   uint64        // bytes, 0: the cipher's own
+	RekeyInterval                time.Duration // 0: never
+	Compression                  bool
+	VersionAddendum              string
+
+	// The server's identity.
+	StrictHostKeyChecking       string // yes, no, ask, accept-new
+	UserKnownHostsFiles         []string
+	GlobalKnownHostsFiles       []string
+	KnownHostsCommand           string // tokens are not yet expanded
+	RevokedHostKeys             []string
+	HostKeyAlias                string
+	HashKnownHosts, CheckHostIP bool
+	NoHostAuthForLocalhost      bool
+	UpdateHostKeys              string // yes, no, ask
+	VerifyHostKeyDNS            string // yes, no, ask
+	FingerprintHash             string // SHA256, MD5, ...
+	CASignatureAlgorithms       []string
+
+	// The login.
+	IdentityFiles, CertificateFiles []string // the usual ones if Origin says default
 	IdentitiesOnly                  bool
 	IdentityAgent                   string // a socket, none, SSH_AUTH_SOCK, $NAME; "" is SSH_AUTH_SOCK
 	AddKeysToAgent                  string // yes, no, ask, confirm, with or without seconds
@@ -56,26 +65,28 @@ type Config struct {
 	PreferredAuthentications        []string // nil: the usual order
 	NumberOfPasswordPrompts         int
 	BatchMode                       bool
-	ForwardAgent                    string // yes, no, or the socket to forward
 
-	LocalForwards, RemoteForwards []Forward // LocalForwards has the dynamic ones too
-	PermitRemoteOpen              []string  // nil: any
+	// Forwards. LocalForwards has the dynamic ones too.
+	LocalForwards, RemoteForwards []Forward
+	PermitRemoteOpen              []string // nil: any
 	GatewayPorts                  bool
 	ExitOnForwardFailure          bool
 	StreamLocalBindMask           uint32
 	StreamLocalBindUnlink         bool
 	ChannelTimeouts               []string
+	ForwardAgent                  string // yes, no, or the socket to forward
 
+	// The session.
 	SessionType             string // none, subsystem, default
 	RequestTTY              string // yes, no, force, auto
 	RemoteCommand           string
 	StdinNull               bool
 	ForkAfterAuthentication bool
 	PermitLocalCommand      bool
-	LocalCommand            string // tokens are not yet expanded
+	LocalCommand            string // see Expand
 	SendEnv, SetEnv         []string
 	LogLevel                string // QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG to DEBUG3
-	Tag, VersionAddendum    string
+	Tag                     string
 
 	// Blocks are the Host and Match lines in the order in which they were read.
 	Blocks []Block

@@ -143,6 +143,8 @@ func TestMistakes(t *testing.T) {
 		{"User \"x\n", "config:1: user: a quote is not closed", ""},
 		{"BatchMode maybe\n", "config:1: batchmode: \"maybe\" is not one of yes", ""},
 		{"Match nosuch x\n", "config:1: match: the condition \"nosuch\" is not known", "localnetwork"},
+		{"Match # x\n", "config:1: match: no condition is given", ""},
+		{"Match canonical=x\n", "config:1: match: the condition canonical takes no value", ""},
 		{"Match host\n", "config:1: match: the condition host lacks its value", ""},
 		{"Match host a all b\n", "config:1: match: all can't be combined", ""},
 		{"Match localnetwork 10.0.0.1/8\n", "network 10.0.0.1/8 has bits beyond its mask", ""},
@@ -222,7 +224,7 @@ func TestIncludeHasLimits(t *testing.T) {
 			write(t, filepath.Join(o.Home, ".ssh", name), strings.Repeat("Include "+string(rune('2'+depth))+"\n", 30))
 		}
 	})
-	if err == nil || !strings.Contains(err.Error(), "more than 10000 files") {
+	if err == nil || !strings.Contains(err.Error(), "more than 4000 files") {
 		t.Errorf("files that include each other many times: got %v", err)
 	}
 }

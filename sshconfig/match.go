@@ -49,77 +49,77 @@ func (r *reader) matchBlock(ctx context.Context, args []string, never bool) (mat
 	if err != nil {
 		return false, "", err
 	}
+	if len(args) == 0 {
+		return false, "", errors.New("no condition is given")
+	}
 	matched, reason = true, "all conditions hold"
-	conditions := 0
-	for len(args) > 0 {
-		word := args[0]
-		args = args[1:]
-		name, not := strings.CutPrefix(word, "!")
-		name, arg, hasArg := strings.Cut(name, "=")
-		name = lower(name)
-		if name == "all" && !hasArg {
-			if conditions > 1 || len(args) > 0 {
+	for n := 0; len(args) > 0; n++ {
+		var c condition
+		if c, args, err = nextCondition(args); err != nil {
+			return false, "", err
+		}
+		if c.name == "all" {
+			switch {
+			case n > 1 || len(args) > 0:
 				return false, "", errMatchAll
-			}
-			if matched && not {
+			case matched && c.not:
 				return false, "!all never holds", nil
 			}
-			return matched, reason, nil
+			break
 		}
-		conditions++
-		var holds bool
-		var what string // is compared
-		if name == "canonical" || name == "final" {
-			if hasArg {
-				return false, "", fmt.Errorf("the condition %q takes no value", name)
-			}
-			if name == "final" && !not {
-				r.wantFinal = true
-			}
-			holds, what = r.final, "this is the first pass"
-			if r.final {
-				what = "this is the final pass"
-			}
-		} else {
-			if !slices.Contains(conditionNames, name) {
-				return false, "", withHint{fmt.Errorf("the condition %q is not known", name), "known are all, canonical, final, " + strings.Join(conditionNames, ", ")}
-			}
-			if !hasArg {
-				if len(args) == 0 {
-					return false, "", fmt.Errorf("the condition %s lacks its value", name)
-				}
-				arg, args = args[0], args[1:]
-			}
-			if arg == "" && name != "tagged" && name != "command" || strings.HasPrefix(arg, "#") {
-				return false, "", fmt.Errorf("the condition %s lacks its value", name)
-			}
-			if holds, what, err = r.condition(ctx, name, arg, host, matched && !never); err != nil {
-				return false, "", err
-			}
+		holds, what, err := r.holds(ctx, c, host, matched && !never)
+		if err != nil {
+			return false, "", err
 		}
-		if holds == not && matched {
-			matched, reason = false, failed(word, arg, hasArg, what)
+		if holds == c.not && matched {
+			matched, reason = false, c.text+": "+what
 		}
-	}
-	if conditions == 0 {
-		return false, "", errors.New("no condition is given")
 	}
 	return matched, reason, nil
 }
 
-// failed tells which condition did not hold.
-func failed(word, arg string, hasArg bool, what string) string {
-	if arg != "" && !hasArg {
-		word += " " + arg
+// condition is one condition of a Match line.
+type condition struct {
+	text      string // as written
+	name, arg string
+	not       bool
+}
+
+// nextCondition takes a condition and its value, which may be in one argument
+// with it after a =.
+func nextCondition(args []string) (c condition, rest []string, err error) {
+	c.text = args[0]
+	rest = args[1:]
+	name, not := strings.CutPrefix(c.text, "!")
+	name, arg, hasArg := strings.Cut(name, "=")
+	c.name, c.arg, c.not = lower(name), arg, not
+	switch {
+	case slices.Contains([]string{"all", "canonical", "final"}, c.name):
+		if hasArg {
+			return c, nil, fmt.Errorf("the condition %s takes no value", c.name)
+		}
+		return c, rest, nil
+	case !slices.Contains(conditionNames, c.name):
+		return c, nil, withHint{fmt.Errorf("the condition %q is not known", c.name), "known are all, canonical, final, " + strings.Join(conditionNames, ", ")}
+	case !hasArg && len(rest) > 0:
+		c.arg, rest = rest[0], rest[1:]
+		c.text += " " + c.arg
+		hasArg = true
 	}
-	return fmt.Sprintf("%s: %s", word, what)
+	mayBeEmpty := c.name == "tagged" || c.name == "command"
+	if !hasArg || c.arg == "" && !mayBeEmpty || strings.HasPrefix(c.arg, "#") {
+		return c, nil, fmt.Errorf("the condition %s lacks its value", c.name)
+	}
+	return c, rest, nil
 }
 
 var conditionNames = strings.Fields("host originalhost user localuser localnetwork version tagged command sessiontype exec")
 
-// condition decides one condition and returns what it was compared with. run
-// tells whether commands may be run: not when another condition failed before.
-func (r *reader) condition(ctx context.Context, name, arg, host string, run bool) (holds bool, what string, err error) {
+// holds decides one condition, its ! left aside, and returns what it was compared
+// with. run tells whether commands may be run: not when another condition failed
+// before.
+func (r *reader) holds(ctx context.Context, c condition, host string, run bool) (holds bool, what string, err error) {
+	arg := c.arg
 	is := func(s string) (bool, string, error) {
 		holds, _ := matchList(s, arg, false)
 		if s == "" {
@@ -127,7 +127,15 @@ func (r *reader) condition(ctx context.Context, name, arg, host string, run bool
 		}
 		return holds, fmt.Sprintf("it is %q", s), nil
 	}
-	switch name {
+	switch c.name {
+	case "canonical", "final":
+		if c.name == "final" && !c.not {
+			r.wantFinal = true
+		}
+		if r.final {
+			return true, "this is the final pass", nil
+		}
+		return false, "this is the first pass", nil
 	case "host":
 		return matchHost(host, arg), "the host is " + host, nil
 	case "originalhost":

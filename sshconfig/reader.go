@@ -15,7 +15,7 @@ import (
 // Limits on what files may make us do. OpenSSH has only the first.
 const (
 	maxDepth    = 16      // nested Includes
-	maxFiles    = 10_000  // files read in one Load
+	maxFiles    = 4000    // files read in one Load
 	maxBytes    = 8 << 20 // bytes of all of them
 	maxValues   = 4000    // forwards, or names in SendEnv
 	maxErrors   = 20      // mistakes told

@@ -57,10 +57,11 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	for _, w := range c.Warnings {
 		o.notice("warning: " + w.String())
 	}
+	// These are wanted, but a connection without them harms nobody.
 	for _, v := range c.Values() {
-		// Forwards are wanted, but a connection without them harms nobody.
-		if v.Keyword == "RemoteForward" {
-			o.notice(fmt.Sprintf("warning: %s: RemoteForward %s is not there yet and left out", v.Origin, v.Text))
+		switch {
+		case v.Keyword == "RemoteForward", v.Keyword == "CertificateFile", v.Keyword == "LocalCommand" && c.PermitLocalCommand:
+			o.notice(fmt.Sprintf("warning: %s: %s %s is not there yet and left out", v.Origin, v.Keyword, v.Text))
 		}
 	}
 	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
@@ -123,6 +124,7 @@ func unsupported(c *sshconfig.Config) error {
 		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet", "for a direct connection: -o ProxyJump=none"},
 		{"BindInterface", c.BindInterface != "", "choosing an interface is not there yet", "BindAddress takes an address of the interface"},
 		{"RevokedHostKeys", c.RevokedHostKeys != nil, "lists of revoked keys are not read yet, and without them a revoked key would be trusted", "to go without them: -o RevokedHostKeys=none"},
+		{"KnownHostsCommand", c.KnownHostsCommand != "", "commands that tell host keys are not there yet, and without them a wrong key could be accepted", "to go without it: -o KnownHostsCommand=none"},
 		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
 		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},
 		{"Tunnel", tunnels(c), "network tunnels are not there", "to go without one: -o Tunnel=no"},

@@ -102,6 +102,8 @@ IdentityAgent $NO_SUCH_AGENT
 PreferredAuthentications publickey
 RemoteForward 1 a:2
 UseKeychain yes
+LocalCommand true
+CertificateFile /c
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +127,7 @@ UseKeychain yes
 		"warning: HOME/config:21: usekeychain is known only to some systems' own ssh and has no effect here",
 		"warning: HOME/config:12: ciphers: not supported here, left out: aes128-cbc",
 		"warning: HOME/config:20: RemoteForward 1 [a]:2 is not there yet and left out",
+		"warning: HOME/config:23: CertificateFile /c is not there yet and left out",
 	}
 	slices.Sort(want)
 	slices.Sort(*notices)
@@ -151,7 +154,7 @@ func TestForwardsOfTheConfiguration(t *testing.T) {
 
 // What would lead elsewhere, or trust more, is an error with its place.
 func TestWhatCanNotBeObeyed(t *testing.T) {
-	for _, line := range []string{"ProxyCommand nc %h %p", "ProxyJump bastion", "BindInterface lo", "RevokedHostKeys /krl", "Tunnel yes", "SessionType subsystem"} {
+	for _, line := range []string{"ProxyCommand nc %h %p", "ProxyJump bastion", "BindInterface lo", "RevokedHostKeys /krl", "KnownHostsCommand /bin/true", "Tunnel yes", "SessionType subsystem"} {
 		_, _, err := options(t, "Host *\n"+line+"\n")
 		e, ok := errors.AsType[*UnsupportedError](err)
 		if keyword, _, _ := strings.Cut(line, " "); !ok || e.Keyword != keyword || e.Origin.Line != 2 {
