@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,6 +18,8 @@ func configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Look at ssh_config files",
+		Args:  noArguments,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(explainCommand())
 	return cmd
@@ -33,19 +37,17 @@ connected to; commands of Match exec are run.`,
 		Example: `  adit config explain db
   adit config explain --set db
   adit config explain --json db | jq '.values[] | select(.keyword == "User")'`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{verbOf(cmd), errors.New("no host is given")}
+			}
 			a := new(sshArgs)
 			if err := a.setHost(args[0]); err != nil {
-				return err
+				return &usageError{verbOf(cmd), err}
 			}
 			o.Host, o.RemoteUser = a.target.Host, a.target.User
-			if a.target.Port != 0 {
-				o.CommandLine = append(o.CommandLine, fmt.Sprintf("Port=%d", a.target.Port))
-			}
-			if len(args) > 1 {
-				o.Command = args[1]
-			}
+			o.CommandLine = append(o.CommandLine, a.options...)
+			o.Command = strings.Join(args[1:], " ")
 			c, err := setup.LoadConfig(cmd.Context(), o)
 			if err != nil {
 				return err

@@ -151,8 +151,5 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 func verbOf(cmd *cobra.Command) string {
-	if cmd.HasParent() {
-		return cmd.Name()
-	}
-	return ""
+	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), "adit"), " ")
 }

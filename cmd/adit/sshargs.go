@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -40,30 +41,29 @@ type sshArgs struct {
 // parseSSH reads the command line: flags, host, flags, command.
 func parseSSH(args []string) (*sshArgs, error) {
 	a := new(sshArgs)
+	rest, err := a.flags(args)
+	if err != nil || len(rest) == 0 {
+		return a, err
+	}
+	if err := a.setHost(rest[0]); err != nil {
+		return nil, err
+	}
+	a.command, err = a.flags(rest[1:])
+	return a, err
+}
+
+// flags reads flags up to the first argument that is none.
+func (a *sshArgs) flags(args []string) (rest []string, err error) {
 	opts, rest, err := getopt(sshOptions, args)
 	if err != nil {
 		return nil, err
-	}
-	if len(rest) > 0 {
-		if err := a.setHost(rest[0]); err != nil {
-			return nil, err
-		}
-		var more []option
-		if more, rest, err = getopt(sshOptions, rest[1:]); err != nil {
-			return nil, err
-		}
-		opts = append(opts, more...)
-		a.command = rest
 	}
 	for _, o := range opts {
 		if err := a.apply(o); err != nil {
 			return nil, err
 		}
 	}
-	if a.target.Port != 0 {
-		a.options = append(a.options, "Port="+strconv.Itoa(a.target.Port))
-	}
-	return a, nil
+	return rest, nil
 }
 
 // setHost reads [user@]host or ssh://[user@]host[:port].
@@ -76,6 +76,10 @@ func (a *sshArgs) setHost(s string) error {
 		return fmt.Errorf("bad host name %q: the port stands apart, as in: adit ssh -p %s %s", s, port, host)
 	}
 	t.Host = strings.TrimSuffix(strings.TrimPrefix(t.Host, "["), "]")
+	t.User = cmp.Or(a.target.User, t.User) // -l before it
+	if t.Port != 0 {
+		a.options = append(a.options, "Port="+strconv.Itoa(t.Port))
+	}
 	a.target = t
 	return nil
 }
@@ -140,9 +144,13 @@ func (a *sshArgs) apply(o option) (err error) {
 			err = fmt.Errorf("bad port %q: a number from 1 to 65535 is due", o.value)
 		}
 	case 'l':
-		a.target.User = o.value
+		a.target.User = cmp.Or(a.target.User, o.value)
 		return nil
 	case 'o':
+		words := strings.FieldsFunc(o.value, func(r rune) bool { return strings.ContainsRune(" \t=\"", r) })
+		if a.target.User != "" && len(words) == 2 && strings.EqualFold(words[0], "User") {
+			return nil // the first name wins: that of -l or before the @
+		}
 		a.options = append(a.options, o.value)
 		return nil
 	case 'F':
