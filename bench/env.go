@@ -23,6 +23,7 @@ type env struct {
 	dir     string
 	profile string // folder for profiles, or empty
 	sshd    *server
+	curve   *server // sshd that prefers curve25519-sha256
 	adit    *server
 	target  int // port
 
@@ -116,7 +117,7 @@ func (e *env) startServers() error {
 	if os.Getuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755)
 	}
-	e.sshd, e.adit = &server{port: freePort()}, &server{port: freePort()}
+	e.sshd, e.curve, e.adit = &server{port: freePort()}, &server{port: freePort()}, &server{port: freePort()}
 	conf := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 1000\n",
 		e.sshd.port, e.path("host"), e.path("id.pub"))
 	if err := os.WriteFile(e.path("sshd_config"), []byte(conf), 0o600); err != nil {
@@ -131,8 +132,9 @@ func (e *env) startServers() error {
 		return err
 	}
 	for s, cmd := range map[*server]*exec.Cmd{
-		e.sshd: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config")),
-		e.adit: e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.adit.port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve"),
+		e.curve: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-o", fmt.Sprint("Port=", e.curve.port), "-o", "KexAlgorithms=curve25519-sha256,ecdh-sha2-nistp256"),
+		e.sshd:  exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config")),
+		e.adit:  e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.adit.port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve"),
 	} {
 		if err := cmd.Start(); err != nil {
 			return err
@@ -155,11 +157,15 @@ func (e *env) startServers() error {
 	return nil
 }
 
+// environ is the environment of all programs: what they keep is ours.
+func (e *env) environ() []string { return append(os.Environ(), "XDG_CACHE_HOME="+e.path("cache")) }
+
 // profiled has adit write a CPU profile, when profiles are wanted.
 func (e *env) profiled(cmd *exec.Cmd, name string) *exec.Cmd {
+	cmd.Env = e.environ()
 	if e.profile != "" && cmd.Path == e.path("adit") {
 		file := filepath.Join(e.profile, fmt.Sprintf("%s-%d.pprof", strings.ReplaceAll(name, " ", "_"), time.Now().UnixNano()))
-		cmd.Env = append(os.Environ(), "ADIT_CPUPROFILE="+file)
+		cmd.Env = append(cmd.Env, "ADIT_CPUPROFILE="+file)
 	}
 	return cmd
 }

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
-// idleWork opens channels through -D, one after the other, has one question
-// answered on each and leaves them alone. It needs two descriptors a channel here and in the client.
+// openers is how many channels are opened at once: OpenSSH looks at all channels
+// whenever one has something, so one at a time would take it minutes.
+const openers = 64
+
+// idleWork opens channels through -D, has one question answered on each and
+// leaves them alone. It needs two descriptors a channel here and in the client.
 func idleWork(channels int) work {
 	return work{"idle channels", func(e *env, c contender, r *results) error {
 		var lim syscall.Rlimit
@@ -25,7 +31,8 @@ func idleWork(channels int) work {
 			return err
 		}
 		defer cl.stop()
-		var conns []net.Conn
+		var mu sync.Mutex
+		var conns []net.Conn // guarded by mu
 		defer func() {
 			for _, conn := range conns {
 				conn.Close()
@@ -36,7 +43,9 @@ func idleWork(channels int) work {
 			if err != nil {
 				return err
 			}
+			mu.Lock()
 			conns = append(conns, conn)
+			mu.Unlock()
 			b := make([]byte, 300)
 			b[0] = opEcho
 			conn.Write(b[:101])
@@ -47,10 +56,25 @@ func idleWork(channels int) work {
 			return err
 		}
 		client, server, began := usageOf(cl.cmd.Process.Pid), usageOf(c.server.pid), time.Now()
-		for i := range n {
-			if err := open(); err != nil {
-				return fmt.Errorf("after %d channels: %w", i, err)
-			}
+		var left atomic.Int64
+		left.Store(int64(n))
+		failed := make(chan error, openers)
+		var wg sync.WaitGroup
+		for range openers {
+			wg.Go(func() {
+				for left.Add(-1) >= 0 {
+					if err := open(); err != nil {
+						failed <- err
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		select {
+		case err := <-failed:
+			return fmt.Errorf("after %d channels: %w", len(conns), err)
+		default:
 		}
 		r.more(row, "open/s", c.name, float64(n)/time.Since(began).Seconds())
 		r.less(row, "client KiB", c.name, (usageOf(cl.cmd.Process.Pid).rss-client.rss)/float64(n))

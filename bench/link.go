@@ -53,7 +53,8 @@ func (e *env) through(l line, port int) (int, error) {
 
 func (l line) carry(c *net.TCPConn, port int) {
 	defer c.Close()
-	time.Sleep(l.delay) // the client's ACK of TCP's own handshake
+	out := l.read(c)    // what the client sends with its last ACK of TCP's handshake
+	time.Sleep(l.delay) // arrives with it
 	nc, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(port))
 	if err != nil {
 		return
@@ -61,35 +62,31 @@ func (l line) carry(c *net.TCPConn, port int) {
 	d := nc.(*net.TCPConn)
 	defer d.Close()
 	var wg sync.WaitGroup
-	wg.Go(func() { l.copy(d, c) })
-	wg.Go(func() { l.copy(c, d) })
+	wg.Go(func() { write(d, c, out) })
+	wg.Go(func() { write(c, d, l.read(d)) })
 	wg.Wait()
 }
 
+// piece is bytes and when they arrive.
 type piece struct {
 	at time.Time
 	b  []byte
 }
 
-// copy carries one direction.
-func (l line) copy(dst, src *net.TCPConn) {
+// read reads src as fast as the line carries it. The channel is closed at its
+// end.
+func (l line) read(src *net.TCPConn) <-chan piece {
 	size := pieceSize
 	if l.bandwidth > 0 {
 		src.SetReadBuffer(thinQueue)
 		size = 8 << 10
 	}
 	pieces := make(chan piece, 1<<16)
-	free := make(chan []byte, 1<<10)
 	go func() { // ends with src
 		defer close(pieces)
 		busy := time.Now() // until when the line carries what was read
 		for {
-			var b []byte
-			select {
-			case b = <-free:
-			default:
-				b = make([]byte, size)
-			}
+			b := make([]byte, size)
 			n, err := src.Read(b)
 			if n > 0 {
 				now := time.Now()
@@ -107,6 +104,11 @@ func (l line) copy(dst, src *net.TCPConn) {
 			}
 		}
 	}()
+	return pieces
+}
+
+// write writes pieces when they arrive; src is where they come from.
+func write(dst, src *net.TCPConn, pieces <-chan piece) {
 	for p := range pieces {
 		time.Sleep(time.Until(p.at))
 		if _, err := dst.Write(p.b); err != nil {
@@ -114,10 +116,6 @@ func (l line) copy(dst, src *net.TCPConn) {
 			for range pieces {
 			}
 			return
-		}
-		select {
-		case free <- p.b[:size]:
-		default:
 		}
 	}
 	dst.CloseWrite()

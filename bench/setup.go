@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"time"
@@ -15,6 +16,7 @@ func (e *env) stdio(c contender, port int, more ...string) (wall time.Duration, 
 	args := append(append([]string{}, c.client[1:]...), more...)
 	args = append(args, "-p", strconv.Itoa(port), "-W", fmt.Sprint("127.0.0.1:", e.target), user()+"@127.0.0.1")
 	cmd := exec.Command(c.client[0], args...)
+	cmd.Env = e.environ()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return 0, 0, err
@@ -55,16 +57,30 @@ func setUpWork() work {
 }
 
 // slowSetUpWork counts round trips to the first answer with each client's own
-// algorithms, over a line so long that computing does not count. The proxy
-// answers TCP at once, so one is added.
+// algorithms, over a line so long that computing does not count: with a server
+// that the client has never seen, and again. The proxy answers TCP at once, so
+// one is added.
 func slowSetUpWork() work {
 	row := "-W set-up to the first answer"
 	return work{row, func(e *env, c contender, r *results) error {
-		wall, _, err := e.stdio(c, c.server.far)
-		if err != nil {
+		trips := func(kind string, s *server) error {
+			wall, _, err := e.stdio(c, s.far)
+			if err == nil {
+				r.less(row+kind, "round trips", c.name, 1+wall.Seconds()/(2*farLine.delay.Seconds()))
+			}
 			return err
 		}
-		r.less(row, "round trips", c.name, 1+wall.Seconds()/(2*farLine.delay.Seconds()))
-		return nil
+		os.RemoveAll(e.path("cache"))
+		if err := trips(", new", c.server); err != nil {
+			return err
+		}
+		if err := trips(", known", c.server); err != nil || c.server != e.sshd {
+			return err
+		}
+		// The stock sshd prefers sntrup761, which others don't have.
+		if _, _, err := e.stdio(c, e.curve.far); err != nil {
+			return err
+		}
+		return trips(", known, curve25519 first", e.curve)
 	}}
 }
