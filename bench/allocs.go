@@ -25,7 +25,7 @@ import (
 // and server together, which run in this process for once.
 func allocsWork(size int, d direction) work {
 	row := "-L " + string(d) + ", allocations"
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		if c.server != e.adit || !strings.HasPrefix(c.name, "adit") {
 			return errUnable
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -43,6 +44,7 @@ type contender struct {
 	name   string
 	client []string // command and flags up to the forward
 	server *server
+	able   *regexp.Regexp // works that it can do; nil for all
 }
 
 // errUnable says that a contender can't do a work.
@@ -53,11 +55,27 @@ func (e *env) contenders() []contender {
 	common := []string{"-F", "none", "-o", "BatchMode=yes", "-o", "IdentityAgent=none", "-o", "UserKnownHostsFile=" + e.path("known_hosts"), "-i", e.path("id")}
 	ssh := append([]string{"ssh"}, common...)
 	adit := append([]string{e.path("adit"), "ssh"}, common...)
-	list := []contender{{"ssh+sshd", ssh, e.sshd}, {"adit+sshd", adit, e.sshd}, {"adit+adit", adit, e.adit}}
+	list := []contender{
+		{name: "ssh+sshd", client: ssh, server: e.sshd},
+		{name: "adit+sshd", client: adit, server: e.sshd},
+		{name: "adit+adit", client: adit, server: e.adit},
+	}
 	if self, err := os.Executable(); err == nil {
-		list = append(list, contender{"x/crypto+sshd", append([]string{self, "xcrypto"}, common...), e.sshd})
+		list = append(list, contender{name: "x/crypto+sshd", client: append([]string{self, "xcrypto"}, common...), server: e.sshd})
+	}
+	if path, err := exec.LookPath("tssh"); err == nil {
+		list = append(list, contender{name: "tssh+sshd", client: append([]string{path}, common...), server: e.sshd})
+	}
+	if e.dropbearKey() == nil {
+		dbclient := []string{"dbclient", "-y", "-y", "-i", e.path("id.db")}
+		list = append(list, contender{name: "dbclient+sshd", client: dbclient, server: e.sshd, able: regexp.MustCompile("^-L (up|down) chacha")})
 	}
 	return list
+}
+
+// dropbearKey makes a key that dbclient reads, if it is installed.
+func (e *env) dropbearKey() error {
+	return exec.Command("dropbearconvert", "openssh", "dropbear", e.path("id"), e.path("id.db")).Run()
 }
 
 func newEnv(profile string) (e *env, err error) {
@@ -118,8 +136,8 @@ func (e *env) startServers() error {
 		os.MkdirAll("/run/sshd", 0o755)
 	}
 	e.sshd, e.curve, e.adit = &server{port: freePort()}, &server{port: freePort()}, &server{port: freePort()}
-	conf := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 1000\n",
-		e.sshd.port, e.path("host"), e.path("id.pub"))
+	conf := fmt.Sprintf("ListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 1000\n",
+		e.path("host"), e.path("id.pub"))
 	if err := os.WriteFile(e.path("sshd_config"), []byte(conf), 0o600); err != nil {
 		return err
 	}
@@ -132,8 +150,8 @@ func (e *env) startServers() error {
 		return err
 	}
 	for s, cmd := range map[*server]*exec.Cmd{
-		e.curve: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-o", fmt.Sprint("Port=", e.curve.port), "-o", "KexAlgorithms=curve25519-sha256,ecdh-sha2-nistp256"),
-		e.sshd:  exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config")),
+		e.curve: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-p", strconv.Itoa(e.curve.port), "-o", "KexAlgorithms=curve25519-sha256,ecdh-sha2-nistp256"),
+		e.sshd:  exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-p", strconv.Itoa(e.sshd.port)),
 		e.adit:  e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.adit.port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve"),
 	} {
 		if err := cmd.Start(); err != nil {

@@ -19,7 +19,7 @@ const openers = 64
 // idleWork opens channels through -D, has one question answered on each and
 // leaves them alone. It needs two descriptors a channel here and in the client.
 func idleWork(channels int) work {
-	return work{"idle channels", func(e *env, c contender, r *results) error {
+	return work{name: "idle channels", run: func(e *env, c contender, r *results) error {
 		var lim syscall.Rlimit
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 			return err

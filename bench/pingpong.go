@@ -11,7 +11,7 @@ import (
 // thinPingWork measures a ping-pong beside one bulk stream over a thinLine.
 func thinPingWork(d direction, seconds time.Duration) work {
 	row := "ping beside bulk " + string(d) + ", thin line"
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		return e.ping(c, c.server.thin, r, row, d, 1, seconds)
 	}}
 }
@@ -19,7 +19,7 @@ func thinPingWork(d direction, seconds time.Duration) work {
 // pingWork measures a ping-pong beside bulk streams at no delay.
 func pingWork(d direction, bulk int, seconds time.Duration) work {
 	row := fmt.Sprintf("ping beside %d bulk %s", bulk, d)
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		return e.ping(c, c.server.port, r, row, d, bulk, seconds)
 	}}
 }

@@ -53,7 +53,7 @@ func (e *env) request(proxy string, b []byte) error {
 // requestsWork makes short connections through -D, atOnce of them at a time.
 func requestsWork(atOnce int, seconds time.Duration) work {
 	row := fmt.Sprintf("-D, %d at once", atOnce)
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		cl, err := e.forward(c, c.server.port, "-D")
 		if err != nil {
 			return err

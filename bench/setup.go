@@ -43,7 +43,7 @@ func (e *env) stdio(c contender, port int, more ...string) (wall time.Duration, 
 // delay, with a key exchange that all have.
 func setUpWork() work {
 	row := "-W set-up, curve25519"
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		for range 5 {
 			wall, cpu, err := e.stdio(c, c.server.port, "-o", "KexAlgorithms=curve25519-sha256")
 			if err != nil {
@@ -62,7 +62,7 @@ func setUpWork() work {
 // one is added.
 func slowSetUpWork() work {
 	row := "-W set-up to the first answer"
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, most: 2, run: func(e *env, c contender, r *results) error {
 		trips := func(kind string, s *server) error {
 			wall, _, err := e.stdio(c, s.far)
 			if err == nil {

@@ -22,7 +22,7 @@ const (
 func streamWork(cipher string, size int, d direction) work {
 	short, _, _ := strings.Cut(cipher, "@")
 	row := "-L " + string(d) + " " + short
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		cl, err := e.forward(c, c.server.port, "-L", "-c", cipher)
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func move(c *net.TCPConn, d direction, size int64) error {
 // seconds, growth of windows included.
 func slowStreamWork(d direction, seconds time.Duration) work {
 	row := "-L " + string(d) + " at 100 ms"
-	return work{row, func(e *env, c contender, r *results) error {
+	return work{name: row, run: func(e *env, c contender, r *results) error {
 		cl, err := e.forward(c, c.server.long, "-L", "-c", "aes128-gcm@openssh.com")
 		if err != nil {
 			return err

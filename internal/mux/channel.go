@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -327,11 +328,12 @@ func (c *Channel) writeErrLocked() error {
 	return nil
 }
 
-// release ends a reservation: unused bytes go back to the window.
+// release ends a reservation: unused bytes go back to the window, which the peer
+// may have widened to its limit meanwhile.
 func (c *Channel) release(unused, sent int) {
 	c.mu.Lock()
 	c.sending--
-	c.outLeft += uint32(unused)
+	c.outLeft = uint32(min(uint64(c.outLeft)+uint64(unused), math.MaxUint32))
 	c.bytesOut += uint64(sent)
 	c.closeIfDueLocked()
 	c.mu.Unlock()

@@ -24,6 +24,8 @@ type hostKeys struct {
 	o      *Options
 	db     *knownhosts.DB
 	memory *memory // nil for none
+
+	remembered string // under which name memory has the server
 }
 
 // host returns the name that is looked up: HostKeyAlias goes before the address.

@@ -17,7 +17,7 @@ import (
 // memory is what is remembered about servers between runs: which algorithms each
 // prefers, so that the next key exchange can begin a round trip earlier. It is a
 // cache: damaged, missing or unwritable, it costs that round trip and nothing
-// else. Names of hosts are not in it, only their salted hashes.
+// else. Names of hosts are not in it, only salted hashes.
 type memory struct {
 	path string
 
@@ -64,20 +64,20 @@ func memoryPath() string {
 	return filepath.Join(dir, "adit", "servers.json")
 }
 
-func (m *memory) id(host string) string {
-	sum := sha256.Sum256([]byte(m.Salt + "\x00" + strings.ToLower(host)))
+func (m *memory) id(server string) string {
+	sum := sha256.Sum256([]byte(m.Salt + "\x00" + strings.ToLower(server)))
 	return hex.EncodeToString(sum[:16])
 }
 
-func (m *memory) preference(host string) adit.Preference {
-	r := m.Servers[m.id(host)]
+func (m *memory) preference(server string) adit.Preference {
+	r := m.Servers[m.id(server)]
 	return adit.Preference{Kex: r.Kex, HostKey: r.HostKey}
 }
 
 // note remembers what a server prefers, or forgets it if nothing can be guessed.
 // It writes only what is news.
-func (m *memory) note(host string, p adit.Preference, now time.Time) error {
-	id, today := m.id(host), now.UTC().Truncate(24*time.Hour)
+func (m *memory) note(server string, p adit.Preference, now time.Time) error {
+	id, today := m.id(server), now.UTC().Truncate(24*time.Hour)
 	old, known := m.Servers[id]
 	r := remembered{p.Kex, p.HostKey, today}
 	switch {
@@ -136,15 +136,17 @@ func (m *memory) write() error {
 }
 
 // expect returns what the server is remembered to prefer, if its key of that
-// kind is known: another order must not lead to a question.
-func (o *Options) expect(h *hostKeys) adit.Preference {
+// kind is known: another order must not lead to a question. Something else is
+// remembered for other lists of ours, so that it never overrules them.
+func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 	path := memoryPath()
-	if path == "" || o.NoMemory {
+	if path == "" {
 		return adit.Preference{}
 	}
 	h.memory = loadMemory(path)
 	host := h.host(o.address())
-	p := h.memory.preference(host.String())
+	h.remembered = strings.Join([]string{host.String(), strings.Join(cfg.Kex, ","), strings.Join(cfg.HostKeyAlgorithms, ",")}, "\x00")
+	p := h.memory.preference(h.remembered)
 	if !h.db.Knows(host, p.HostKey) {
 		return adit.Preference{}
 	}
@@ -164,6 +166,6 @@ func (o *Options) Forget() { o.remember(adit.Preference{}) }
 
 func (o *Options) remember(p adit.Preference) {
 	if h := o.hostKeys; h != nil && h.memory != nil {
-		h.memory.note(h.host(o.address()).String(), p, time.Now()) // a cache: an error is no news for anybody
+		h.memory.note(h.remembered, p, time.Now()) // a cache: an error is no news for anybody
 	}
 }

@@ -81,3 +81,51 @@ func TestMemoryDamaged(t *testing.T) {
 		t.Error("a folder that can't be made gives no error")
 	}
 }
+
+// What is remembered never overrules the lists that a person gives.
+func TestMemoryKeepsListsApart(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
+	t.Setenv("LocalAppData", filepath.Join(home, "cache"))
+	known := filepath.Join(home, "known_hosts")
+	line := "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJJEoAOpGTLjTwIkY6vQXPcUC3Kf/KSPyFf3LUJpzDBb\n"
+	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expected := func(o Options) adit.Preference {
+		t.Helper()
+		o.Host, o.KnownHosts, o.GlobalKnownHosts = "h", []string{known}, []string{"none"}
+		cfg, err := o.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg.Expect
+	}
+	learn := Options{Kex: []string{"curve25519-sha256"}}
+	o := learn
+	o.Host, o.KnownHosts, o.GlobalKnownHosts = "h", []string{known}, []string{"none"}
+	if _, err := o.Config(); err != nil {
+		t.Fatal(err)
+	}
+	o.remember(pref)
+	if got := expected(learn); got != pref {
+		t.Errorf("with the lists of before: %v, want %v", got, pref)
+	}
+	for name, other := range map[string]Options{
+		"other key exchanges": {Kex: []string{"mlkem768x25519-sha256", "curve25519-sha256"}},
+		"no lists":            {},
+		"other host keys":     {Kex: learn.Kex, HostKeyAlgorithms: []string{"rsa-sha2-512", "ssh-ed25519"}},
+		"another port":        {Kex: learn.Kex, Port: 2222},
+	} {
+		if got := expected(other); got != (adit.Preference{}) {
+			t.Errorf("%s: %v, want nothing", name, got)
+		}
+	}
+	if err := os.WriteFile(known, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := expected(learn); got != (adit.Preference{}) {
+		t.Errorf("when the key is no longer known: %v, want nothing", got)
+	}
+}

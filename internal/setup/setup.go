@@ -58,8 +58,6 @@ type Options struct {
 	RekeyBytes                            uint64
 	RekeyInterval                         time.Duration
 
-	NoMemory bool // don't use or keep what is remembered about servers
-
 	Prompter Prompter
 	Notice   func(text string) // warnings and banners for the person, printable
 	Tracer   trace.Tracer
@@ -138,7 +136,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		Tracer: o.Tracer,
 		Banner: func(text string) { o.notice(printable(text)) },
 	}
-	cfg.Expect = o.expect(check)
+	cfg.Expect = o.expect(check, cfg)
 	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys

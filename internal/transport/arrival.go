@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// tcpTuner is what an arrival does to a socket; nil functions are not called.
+// tcpTuner is what an arrival does to a socket.
 type tcpTuner struct {
 	ack      func()          // send a pending acknowledgement now (TCP_QUICKACK)
-	lowWater func(bytes int) // become readable only with so many bytes (SO_RCVLOWAT)
-	wait     func(bytes int) // until so many bytes are there, or it is readable
+	lowWater func(bytes int) // become readable only with so many bytes (SO_RCVLOWAT); nil where that can't be
+	wait     func(bytes int) // until so many bytes are there, or it is readable; nil with lowWater
 }
 
 // arrival tunes a socket to the way its bytes arrive.
@@ -85,7 +85,7 @@ func (a *arrival) read(n int) {
 	now := time.Now()
 	a.bytes += n
 	if took := now.Sub(a.epoch); took >= arrivalEpoch {
-		a.fast = a.bytes >= fastEpoch && took < 2*arrivalEpoch
+		a.fast = a.tcp.lowWater != nil && a.bytes >= fastEpoch && took < 2*arrivalEpoch
 		a.epoch, a.bytes = now, 0
 	}
 	if a.small {

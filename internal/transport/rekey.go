@@ -63,9 +63,10 @@ func (c *Conn) beginExchange() []byte {
 	if _, err := io.ReadFull(c.cfg.rand(), m.Cookie[:]); err != nil {
 		panic("BUG: no randomness: " + err.Error())
 	}
-	if c.first {
+	switch {
+	case c.first:
 		m.Kex = append(m.Kex[:len(m.Kex):len(m.Kex)], c.pseudo()...)
-	} else {
+	case c.Err() == nil: // else nobody would stop the timer
 		timeout := c.cfg.kexTimeout()
 		c.kexTimer = time.AfterFunc(timeout, func() {
 			c.fail(fmt.Errorf("the peer did not finish a key exchange within %v", timeout))

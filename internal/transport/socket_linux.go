@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -52,12 +53,30 @@ func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
 			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSent)
 		})
 		ack := func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) }
-		tcp = &tcpTuner{ack: func() { raw.Control(ack) }, lowWater: lowWaterSetter(raw), wait: waiter(raw)}
+		tcp = &tcpTuner{ack: func() { raw.Control(ack) }}
+		if lowWaterWakes() {
+			tcp.lowWater, tcp.wait = lowWaterSetter(raw), waiter(raw)
+		}
 	}
 	r := &rawSocket{raw: raw}
 	r.step = r.writeSome
 	return r, tcp
 }
+
+// lowWaterWakes reports whether a lower SO_RCVLOWAT makes a socket readable for
+// those who wait already, as it does since Linux 4.18. Before, a reader that
+// waits for much would not see that little is all that comes.
+var lowWaterWakes = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major > 4 || major == 4 && minor >= 18
+})
 
 // lowWaterSetter returns a function that sets SO_RCVLOWAT.
 func lowWaterSetter(raw syscall.RawConn) func(bytes int) {
