@@ -86,7 +86,8 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}}
 	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse})
 	auth := userauth.ClientConfig{
-		User: user, Keys: cfg.Keys, Password: cfg.Password, Answer: cfg.Answer, Banner: cfg.Banner, Tracer: cfg.Tracer,
+		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Password: cfg.Password,
+		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
 	}
 	if cfg.Ahead != "" {
 		if err := c.ahead.begin(c.m); err != nil {

@@ -44,8 +44,21 @@ type Config struct {
 	// Keys are tried in order (IdentityFile, IdentityAgent). Called once, before
 	// the login begins: it should not bother a person, see ContextSigner.
 	Keys func(ctx context.Context) ([]Key, error)
+	// KeyAlgorithms are the signature algorithms that may be used with keys
+	// (PubkeyAcceptedAlgorithms). Nil means all that are supported and safe.
+	KeyAlgorithms []string
+	// Methods is the order in which methods are tried
+	// (PreferredAuthentications); those that are not in it, or whose callback is
+	// nil, are not. Nil means publickey, keyboard-interactive, password.
+	Methods []string
 	// Password asks for a password (PasswordAuthentication); nil: never.
 	Password func(ctx context.Context) (string, error)
+	// NewPassword asks for the old and a new password when the server demands a
+	// change, with its own words; nil ends the login there.
+	NewPassword func(ctx context.Context, prompt string) (old, new string, err error)
+	// Tries is how often Password and Answer are asked in a row
+	// (NumberOfPasswordPrompts). 0 means 3.
+	Tries int
 	// Answer answers keyboard-interactive (KbdInteractiveAuthentication); nil:
 	// never.
 	Answer func(ctx context.Context, name, instruction string, prompts []Prompt) ([]string, error)

@@ -51,6 +51,9 @@ type Config struct {
 	VerifyHostKeyDNS            string // yes, no, ask
 	FingerprintHash             string // SHA256, MD5, ...
 	CASignatureAlgorithms       []string
+	// HostKeyOrder says that HostKeyAlgorithms is a list of its own, or begins
+	// with one (^), so that its order counts more than what known_hosts has.
+	HostKeyOrder bool
 
 	// The login.
 	IdentityFiles, CertificateFiles []string // the usual ones if Origin says default
@@ -185,6 +188,7 @@ func (r *reader) config(host string) *Config {
 		ProxyCommand: s.text("proxycommand"), ProxyJump: s.text("proxyjump"), ProxyUseFdpass: is("proxyusefdpass"),
 		Ciphers: names("ciphers"), MACs: names("macs"), KexAlgorithms: names("kexalgorithms"),
 		HostKeyAlgorithms:     names("hostkeyalgorithms"),
+		HostKeyOrder:          r.ordered,
 		CASignatureAlgorithms: names("casignaturealgorithms"),
 		RekeyLimit:            rekey, RekeyInterval: secs(rekeyInterval), Compression: is("compression"),
 		ControlMaster: word("controlmaster"), ControlPath: s.text("controlpath"), ControlPersist: s.text("controlpersist"),

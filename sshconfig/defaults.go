@@ -97,6 +97,9 @@ func (r *reader) assemble() error {
 		if said := r.s[name]; len(said) > 0 {
 			v = said[0]
 		}
+		if name == "hostkeyalgorithms" {
+			r.ordered = v.text != "" && v.text[0] != '+' && v.text[0] != '-'
+		}
 		all, missing, err := k.assemble(v.text, &r.o.Algorithms)
 		if err != nil {
 			return lineError(v.from, name, err)

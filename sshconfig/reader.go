@@ -35,6 +35,7 @@ type reader struct {
 	warnings []Warning
 	errs     []error
 	jumps    bool // ProxyJump was set, not none
+	ordered  bool // HostKeyAlgorithms was set, not only added to or taken from
 
 	userTyped bool // User is RemoteUser
 	nfiles    int

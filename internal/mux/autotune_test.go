@@ -107,3 +107,23 @@ func TestWindowStaysWithoutRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// What windows grow by is bounded for a connection and for the process, and
+// comes back with the channel.
+func TestWindowBudgets(t *testing.T) {
+	m := &Mux{cfg: Config{Budget: 10 * mib, Window: testFirst, WindowMax: testMost}}
+	before := processBorrowed.Load()
+	if !m.borrow(8*mib) || m.borrow(4*mib) || !m.borrow(2*mib) {
+		t.Error("of a budget of 10 MiB: 8 and 2 must be lent, and 4 between them not")
+	}
+	m.giveBack(10 * mib)
+	processBorrowed.Add(processBudget - 1*mib)
+	if m.borrow(2*mib) || !m.borrow(1*mib) {
+		t.Error("with 1 MiB left for the process: 1 MiB must be lent, and 2 not")
+	}
+	m.giveBack(1 * mib)
+	processBorrowed.Add(-(processBudget - 1*mib))
+	if got := processBorrowed.Load(); got != before || m.borrowed != 0 {
+		t.Errorf("all given back: the process has lent %d, want %d; the connection %d, want 0", got, before, m.borrowed)
+	}
+}

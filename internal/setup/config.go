@@ -70,15 +70,19 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.ConnectTimeout = c.ConnectTimeout
 	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
-	if c.Origin("HostKeyAlgorithms") != (sshconfig.Origin{}) {
-		o.HostKeyAlgorithms = c.HostKeyAlgorithms
-	}
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
 
 	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts
 	// Defaults stay nil: messages name them shorter, and a default that is
 	// missing is not worth one.
 	given := func(keyword string) bool { return c.Origin(keyword) != sshconfig.Origin{} }
+	if given("HostKeyAlgorithms") {
+		o.HostKeyAlgorithms = c.HostKeyAlgorithms
+		o.KeepHostKeyOrder = c.HostKeyOrder
+	}
+	if given("PubkeyAcceptedAlgorithms") {
+		o.KeyAlgorithms = c.PubkeyAcceptedAlgorithms
+	}
 	if given("UserKnownHostsFile") {
 		o.KnownHosts = orNone(c.UserKnownHostsFiles)
 	}
@@ -93,7 +97,8 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	if name, ok := strings.CutPrefix(c.IdentityAgent, "$"); ok { // the older form
 		o.IdentityAgent = cmp.Or(os.Getenv(name), "none")
 	}
-	o.BatchMode = c.BatchMode
+	o.BatchMode, o.Tries, o.RSABits = c.BatchMode, c.NumberOfPasswordPrompts, c.RequiredRSASize
+	o.Methods = c.PreferredAuthentications
 	may := func(method string) bool {
 		return c.PreferredAuthentications == nil || slices.Contains(c.PreferredAuthentications, method)
 	}

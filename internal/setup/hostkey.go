@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"strings"
@@ -47,6 +48,9 @@ func (e *UnknownHostError) Unwrap() error { return e.UnknownError }
 
 func (h *hostKeys) check(address, algorithm string, key gossh.PublicKey) error {
 	host := h.host(address)
+	if err := h.o.largeEnough(key); err != nil {
+		return err
+	}
 	err := h.db.CheckHostKey(host.String(), algorithm, key)
 	unknown, ok := errors.AsType[*knownhosts.UnknownError](err)
 	if !ok {
@@ -62,6 +66,21 @@ func (h *hostKeys) check(address, algorithm string, key gossh.PublicKey) error {
 		}
 	}
 	return h.add(host, key)
+}
+
+// largeEnough refuses RSA keys below RequiredRSASize, ours and the servers'.
+func (o *Options) largeEnough(key gossh.PublicKey) error {
+	if cert, ok := key.(*gossh.Certificate); ok {
+		key = cert.Key
+	}
+	crypto, ok := key.(gossh.CryptoPublicKey)
+	if !ok {
+		return nil
+	}
+	if k, ok := crypto.CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < o.RSABits {
+		return fmt.Errorf("the RSA key %s has %d bits, and RequiredRSASize is %d", gossh.FingerprintSHA256(key), k.N.BitLen(), o.RSABits)
+	}
+	return nil
 }
 
 // ask asks the person whether an unknown key is right.

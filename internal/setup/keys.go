@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -68,7 +69,13 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 			rest = append(rest, k)
 		}
 	}
-	return append(first, rest...), nil
+	return slices.DeleteFunc(append(first, rest...), func(k adit.Key) bool {
+		err := o.largeEnough(k.PublicKey())
+		if err != nil {
+			o.notice(fmt.Sprintf("warning: %s is left out: %v", k.Comment, err))
+		}
+		return err != nil
+	}), nil
 }
 
 // namesAgentKey notes a public key that stands in the file, or beside it when

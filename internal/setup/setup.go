@@ -46,6 +46,10 @@ type Options struct {
 	NoPublicKey      bool
 	NoPassword       bool
 	NoKbdint         bool
+	Methods          []string // order of authentication; nil: the usual one
+	KeyAlgorithms    []string // of signatures; nil: all that are safe
+	Tries            int      // of passwords; 0: 3
+	RSABits          int      // smallest RSA key of ours or of a server, bits
 
 	ConnectTimeout time.Duration
 	AliveInterval  time.Duration
@@ -55,8 +59,11 @@ type Options struct {
 	NoTCPKeepAlive bool   // TCPKeepAlive no
 
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
-	RekeyBytes                            uint64
-	RekeyInterval                         time.Duration
+	// KeepHostKeyOrder says that HostKeyAlgorithms is not to be sorted by what
+	// known_hosts has.
+	KeepHostKeyOrder bool
+	RekeyBytes       uint64
+	RekeyInterval    time.Duration
 
 	Prompter Prompter
 	Notice   func(text string) // warnings and banners for the person, printable
@@ -127,7 +134,10 @@ func (o *Options) Config() (*adit.Config, error) {
 	o.hostKeys = check
 	cfg := &adit.Config{
 		CheckHostKey:      check.check,
-		HostKeyAlgorithms: db.Algorithms(check.host(o.address()), o.hostKeyAlgorithms()),
+		HostKeyAlgorithms: o.hostKeyAlgorithms(),
+		KeyAlgorithms:     o.KeyAlgorithms,
+		Methods:           o.Methods,
+		Tries:             o.Tries,
 		ConnectTimeout:    o.ConnectTimeout,
 		AliveInterval:     o.AliveInterval,
 		AliveCountMax:     o.AliveCountMax,
@@ -136,6 +146,9 @@ func (o *Options) Config() (*adit.Config, error) {
 		Tracer: o.Tracer,
 		Banner: func(text string) { o.notice(printable(text)) },
 	}
+	if !o.KeepHostKeyOrder {
+		cfg.HostKeyAlgorithms = db.Algorithms(check.host(o.address()), cfg.HostKeyAlgorithms)
+	}
 	cfg.Expect = o.expect(check, cfg)
 	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial
 	if !o.NoPublicKey {
@@ -143,7 +156,7 @@ func (o *Options) Config() (*adit.Config, error) {
 	}
 	if !o.BatchMode && o.Prompter != nil {
 		if !o.NoPassword {
-			cfg.Password = o.password
+			cfg.Password, cfg.NewPassword = o.password, o.newPassword
 		}
 		if !o.NoKbdint {
 			cfg.Answer = o.answer
@@ -164,6 +177,30 @@ func (o *Options) notice(text string) {
 func (o *Options) password(ctx context.Context) (string, error) {
 	target, _ := o.Target()
 	return o.mustAsk(ctx, target+"'s password: ", false)
+}
+
+// newPassword asks for what a change of password needs, as OpenSSH does.
+func (o *Options) newPassword(ctx context.Context, prompt string) (old, new string, err error) {
+	if prompt != "" {
+		o.notice(printable(prompt))
+	}
+	target, _ := o.Target()
+	if old, err = o.mustAsk(ctx, "Enter "+target+"'s old password: ", false); err != nil {
+		return "", "", err
+	}
+	for {
+		if new, err = o.mustAsk(ctx, "Enter "+target+"'s new password: ", false); err != nil {
+			return "", "", err
+		}
+		again, err := o.mustAsk(ctx, "Retype "+target+"'s new password: ", false)
+		if err != nil {
+			return "", "", err
+		}
+		if again == new {
+			return old, new, nil
+		}
+		o.notice("these differ; once more")
+	}
 }
 
 func (o *Options) answer(ctx context.Context, name, instruction string, prompts []adit.Prompt) ([]string, error) {

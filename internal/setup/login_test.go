@@ -1,0 +1,106 @@
+package setup
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
+)
+
+// What ssh_config says about logging in reaches the connection.
+func TestLoginOptions(t *testing.T) {
+	o, _, err := options(t, `
+PreferredAuthentications password,publickey
+NumberOfPasswordPrompts 1
+PubkeyAcceptedAlgorithms rsa-sha2-256,ssh-ed25519
+RequiredRSASize 4096
+GlobalKnownHostsFile none
+UserKnownHostsFile none
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Prompter = &typist{}
+	cfg, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"password", "publickey"}; !slices.Equal(cfg.Methods, want) || cfg.Answer != nil {
+		t.Errorf("methods %v, keyboard-interactive %v; want %v alone", cfg.Methods, cfg.Answer != nil, want)
+	}
+	if cfg.Tries != 1 || !slices.Equal(cfg.KeyAlgorithms, []string{"rsa-sha2-256", "ssh-ed25519"}) {
+		t.Errorf("tries %d, signatures %v; want 1 and what was listed", cfg.Tries, cfg.KeyAlgorithms)
+	}
+}
+
+func TestRequiredRSASize(t *testing.T) {
+	small, edwards := testpeer.NewKey(t, "rsa"), testpeer.NewKey(t, "ed25519")
+	o, notices, err := options(t, fmt.Sprintf("RequiredRSASize 4097\nIdentityFile %s\nIdentityFile %s\nIdentityAgent none\nUserKnownHostsFile none\nGlobalKnownHostsFile none\n", small.Path, edwards.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := cfg.Keys(t.Context())
+	if err != nil || len(keys) != 1 || keys[0].PublicKey().Type() != "ssh-ed25519" {
+		t.Errorf("%d keys, %v; want the Ed25519 key alone", len(keys), err)
+	}
+	if told := strings.Join(*notices, "\n"); !strings.Contains(told, "RequiredRSASize is 4097") || !strings.Contains(told, small.Path) {
+		t.Errorf("told %q, want the key that is left out, and why", told)
+	}
+	o.StrictHostKey = "no"
+	if err := cfg.CheckHostKey("db:22", "rsa-sha2-512", small.Public); err == nil || !strings.Contains(err.Error(), "RequiredRSASize") {
+		t.Errorf("a small host key: got %v, want a refusal by RequiredRSASize", err)
+	}
+}
+
+// Known keys go first, unless the order was given by a list (OpenSSH,
+// sshconnect2.c, ssh_kex2).
+func TestHostKeyOrder(t *testing.T) {
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(known, []byte("db "+testpeer.NewKey(t, "ecdsa").Line()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for list, first := range map[string]string{
+		"":                                "ecdsa-sha2-nistp256",
+		"ssh-ed25519,ecdsa-sha2-nistp256": "ssh-ed25519",
+		"^rsa-sha2-512":                   "rsa-sha2-512",
+		"-ssh-ed25519":                    "ecdsa-sha2-nistp256",
+		"+ssh-ed25519":                    "ecdsa-sha2-nistp256",
+	} {
+		text := "UserKnownHostsFile " + known + "\nGlobalKnownHostsFile none\nHostName db\n"
+		if list != "" {
+			text += "HostKeyAlgorithms " + list + "\n"
+		}
+		o, _, err := options(t, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := o.Config()
+		if err != nil || len(cfg.HostKeyAlgorithms) == 0 || cfg.HostKeyAlgorithms[0] != first {
+			t.Errorf("HostKeyAlgorithms %q: %v, %v; want %s first", list, cfg.HostKeyAlgorithms, err, first)
+		}
+	}
+}
+
+func TestNewPassword(t *testing.T) {
+	p := &typist{answers: []string{"old", "new", "nwe", "better", "better"}}
+	var told []string
+	o := &Options{Host: "h", User: "ann", Prompter: p, Notice: func(text string) { told = append(told, text) }}
+	old, new, err := o.newPassword(t.Context(), "expired\x1b[2J")
+	if old != "old" || new != "better" || err != nil {
+		t.Errorf("got %q, %q, %v; want the old one and the one that was typed twice", old, new, err)
+	}
+	if len(told) != 2 || told[0] != "expired[2J" || p.asked != 5 {
+		t.Errorf("told %q and asked %d times, want the server's words and that two differ, and 5", told, p.asked)
+	}
+	if _, _, err := o.newPassword(t.Context(), ""); err == nil {
+		t.Error("nobody answers, and there is no error")
+	}
+}
