@@ -60,7 +60,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	// These are wanted, but a connection without them harms nobody.
 	for _, v := range c.Values() {
 		switch {
-		case v.Keyword == "RemoteForward", v.Keyword == "CertificateFile", v.Keyword == "LocalCommand" && c.PermitLocalCommand:
+		case v.Keyword == "RemoteForward", v.Keyword == "LocalCommand" && c.PermitLocalCommand:
 			o.notice(fmt.Sprintf("warning: %s: %s %s is not there yet and left out", v.Origin, v.Keyword, v.Text))
 		}
 	}
@@ -92,6 +92,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	if given("IdentityFile") {
 		o.IdentityFiles = orNone(c.IdentityFiles)
 	}
+	o.CertificateFiles = c.CertificateFiles
 	o.IdentitiesOnly = c.IdentitiesOnly
 	o.IdentityAgent = c.IdentityAgent
 	if name, ok := strings.CutPrefix(c.IdentityAgent, "$"); ok { // the older form

@@ -69,7 +69,7 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 			rest = append(rest, k)
 		}
 	}
-	return slices.DeleteFunc(append(first, rest...), func(k adit.Key) bool {
+	return slices.DeleteFunc(o.certificates(append(first, rest...)), func(k adit.Key) bool {
 		err := o.largeEnough(k.PublicKey())
 		if err != nil {
 			o.notice(fmt.Sprintf("warning: %s is left out: %v", k.Comment, err))
@@ -137,13 +137,9 @@ func readCertificate(path string, signer gossh.Signer) (gossh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, _, _, _, err := gossh.ParseAuthorizedKey(b)
+	cert, err := parseCertificate(path, b)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s: %w", path, err)
-	}
-	cert, ok := key.(*gossh.Certificate)
-	if !ok {
-		return nil, fmt.Errorf("certificate %s: it is a plain key", path)
+		return nil, err
 	}
 	s, err := gossh.NewCertSigner(cert, signer)
 	if err != nil {

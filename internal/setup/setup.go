@@ -34,10 +34,12 @@ type Options struct {
 	Host, User    string
 	Port          int
 	IdentityFiles []string
-	IdentityAgent string // socket, "none", or "" for SSH_AUTH_SOCK
-	StrictHostKey string // yes, no, ask, accept-new; "" is ask
-	KnownHosts    []string
-	HostKeyAlias  string
+	// CertificateFiles are certificates of keys in files or in the agent.
+	CertificateFiles []string
+	IdentityAgent    string // socket, "none", or "" for SSH_AUTH_SOCK
+	StrictHostKey    string // yes, no, ask, accept-new; "" is ask
+	KnownHosts       []string
+	HostKeyAlias     string
 	// IdentitiesOnly leaves out the agent's keys that no identity file names.
 	IdentitiesOnly   bool
 	GlobalKnownHosts []string // nil: the system's
