@@ -44,6 +44,9 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
   -G  print what holds for the host, and end; see also: adit config explain
 
+Questions are asked on the terminal; without one, SSH_ASKPASS asks if DISPLAY or
+WAYLAND_DISPLAY is set. SSH_ASKPASS_REQUIRE may be prefer, force or never.
+
 The exit status is the command's, or 255 for an error.
 `
 

@@ -81,7 +81,7 @@ func plainKey(k gossh.PublicKey) gossh.PublicKey {
 	return k
 }
 
-// terminal asks questions on the controlling terminal.
+// terminal asks questions on the controlling terminal, or by SSH_ASKPASS.
 type terminal struct {
 	lifetime context.Context // the program's: an interrupt ends a question
 	mu       sync.Mutex      // one question at a time
@@ -91,9 +91,20 @@ type terminal struct {
 func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string, bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return "", false, nil
+	first, may := askpassRules(os.Getenv)
+	var tty *os.File
+	if !first {
+		tty, _ = os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	}
+	if tty == nil {
+		if !may {
+			return "", false, nil
+		}
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := context.AfterFunc(t.lifetime, func() { cancel(context.Cause(t.lifetime)) })
+		defer stop()
+		return askpass(ctx, question)
 	}
 	defer tty.Close()
 	before, err := term.GetState(int(tty.Fd()))

@@ -222,7 +222,7 @@ func (o *Options) answer(ctx context.Context, name, instruction string, prompts 
 	return answers, nil
 }
 
-var errNobody = errors.New("there is no terminal to ask")
+var errNobody = errors.New("there is neither a terminal nor, with DISPLAY or SSH_ASKPASS_REQUIRE=force, SSH_ASKPASS to ask")
 
 func (o *Options) mustAsk(ctx context.Context, question string, echo bool) (string, error) {
 	a, ok, err := o.Prompter.Ask(ctx, question, echo)
