@@ -92,6 +92,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	if given("IdentityFile") {
 		o.IdentityFiles = orNone(c.IdentityFiles)
 	}
+	o.RevokedHostKeys = c.RevokedHostKeys
 	o.CertificateFiles = c.CertificateFiles
 	o.IdentitiesOnly = c.IdentitiesOnly
 	o.IdentityAgent = c.IdentityAgent
@@ -129,7 +130,6 @@ func unsupported(c *sshconfig.Config) error {
 		{"ProxyCommand", c.ProxyCommand != "", "commands as proxies are not there yet", "for a direct connection: -o ProxyCommand=none"},
 		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet", "for a direct connection: -o ProxyJump=none"},
 		{"BindInterface", c.BindInterface != "", "choosing an interface is not there yet", "BindAddress takes an address of the interface"},
-		{"RevokedHostKeys", c.RevokedHostKeys != nil, "lists of revoked keys are not read yet, and without them a revoked key would be trusted", "to go without them: -o RevokedHostKeys=none"},
 		{"KnownHostsCommand", c.KnownHostsCommand != "", "commands that tell host keys are not there yet, and without them a wrong key could be accepted", "to go without it: -o KnownHostsCommand=none"},
 		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
 		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},

@@ -22,9 +22,10 @@ func (o *Options) hostKeyAlgorithms() []string {
 
 // hostKeys decides about host keys as StrictHostKeyChecking says.
 type hostKeys struct {
-	o      *Options
-	db     *knownhosts.DB
-	memory *memory // nil for none
+	o       *Options
+	db      *knownhosts.DB
+	revoked *knownhosts.Revoked
+	memory  *memory // nil for none
 
 	remembered string // under which name memory has the server
 }
@@ -48,7 +49,7 @@ func (e *UnknownHostError) Unwrap() error { return e.UnknownError }
 
 func (h *hostKeys) check(address, algorithm string, key gossh.PublicKey) error {
 	host := h.host(address)
-	if err := h.o.largeEnough(key); err != nil {
+	if err := errors.Join(h.revoked.Check(key), h.o.largeEnough(key)); err != nil {
 		return err
 	}
 	err := h.db.CheckHostKey(host.String(), algorithm, key)

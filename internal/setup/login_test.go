@@ -104,3 +104,33 @@ func TestNewPassword(t *testing.T) {
 		t.Error("nobody answers, and there is no error")
 	}
 }
+
+func TestRevokedHostKeys(t *testing.T) {
+	bad, good := testpeer.NewKey(t, "ed25519"), testpeer.NewKey(t, "ed25519")
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(known, []byte("db "+bad.Line()+"\ndb "+good.Line()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := "UserKnownHostsFile " + known + "\nGlobalKnownHostsFile none\nStrictHostKeyChecking no\nRevokedHostKeys "
+	o, _, err := options(t, text+bad.Path+".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.CheckHostKey("db:22", "ssh-ed25519", bad.Public); err == nil || !strings.Contains(err.Error(), "is revoked by "+bad.Path) {
+		t.Errorf("a revoked key that is known, without strict checking: got %v, want a refusal that names the list", err)
+	}
+	if err := cfg.CheckHostKey("db:22", "ssh-ed25519", good.Public); err != nil {
+		t.Errorf("another key: %v", err)
+	}
+	// Without the list nobody can be trusted (ssh_config: RevokedHostKeys).
+	if o, _, err = options(t, text+known+".missing"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Config(); err == nil || !strings.Contains(err.Error(), known+".missing") {
+		t.Errorf("a list that is not there: got %v, want an error that names it", err)
+	}
+}

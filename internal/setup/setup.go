@@ -39,7 +39,9 @@ type Options struct {
 	IdentityAgent    string // socket, "none", or "" for SSH_AUTH_SOCK
 	StrictHostKey    string // yes, no, ask, accept-new; "" is ask
 	KnownHosts       []string
-	HostKeyAlias     string
+	// RevokedHostKeys are lists of keys that no server may show.
+	RevokedHostKeys []string
+	HostKeyAlias    string
 	// IdentitiesOnly leaves out the agent's keys that no identity file names.
 	IdentitiesOnly   bool
 	GlobalKnownHosts []string // nil: the system's
@@ -132,7 +134,15 @@ func (o *Options) Config() (*adit.Config, error) {
 	for _, w := range db.Warnings {
 		o.notice("warning: " + w.String() + "; the line is skipped")
 	}
-	check := &hostKeys{o: o, db: db}
+	var lists []string
+	for _, f := range o.RevokedHostKeys {
+		lists = append(lists, Expand(f))
+	}
+	revoked, err := knownhosts.LoadRevoked(lists...)
+	if err != nil {
+		return nil, err
+	}
+	check := &hostKeys{o: o, db: db, revoked: revoked}
 	o.hostKeys = check
 	cfg := &adit.Config{
 		CheckHostKey:      check.check,
