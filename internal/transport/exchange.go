@@ -2,7 +2,6 @@ package transport
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"hash"
@@ -117,92 +116,6 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 	return nil
 }
 
-// client runs the client's half up to the verified host key.
-func (k *kexRun) client() (err error) {
-	c := k.c
-	var kex algo.Kex
-	sent := time.Now()
-	if k.guess != nil {
-		kex, k.clientShare, sent = k.guess.kex, k.guess.share, k.guess.sent
-	} else if kex, err = k.clientShares(); err != nil {
-		return err
-	}
-	if err := k.receiveReply(); err != nil {
-		return err
-	}
-	c.sampleRTT(time.Since(sent))
-	if k.secret, err = kex.Finish(k.serverShare); err != nil {
-		return k.failed(err)
-	}
-	k.hashAll()
-	key, err := algo.VerifyHost(k.alg.HostKey, k.hostKey, k.signature, k.h)
-	if err != nil {
-		return &HostKeyError{fmt.Errorf("the server does not prove its %s key: %w", k.alg.HostKey, err)}
-	}
-	return k.checkHostKey(key)
-}
-
-// takeGuess keeps the guess if it is right: the first names of both sides are
-// the same (RFC 4253, section 7).
-func (k *kexRun) takeGuess(local, server *wire.KexInit) {
-	c := k.c
-	c.kexMu.Lock()
-	defer c.kexMu.Unlock()
-	if c.guess != nil && sameFirst(local.Kex, server.Kex) && sameFirst(local.HostKey, server.HostKey) {
-		k.guess = c.guess
-	}
-	c.guess = nil
-}
-
-// clientShares makes the client's share and sends it.
-func (k *kexRun) clientShares() (kex algo.Kex, err error) {
-	if k.method.Gex {
-		if kex, err = k.clientGroup(); err != nil {
-			return nil, err
-		}
-	} else {
-		kex = k.method.New()
-	}
-	if k.clientShare, err = kex.Init(k.c.cfg.rand()); err != nil {
-		return nil, fmt.Errorf("key exchange %s: %w", k.alg.Kex, err)
-	}
-	if k.method.Gex {
-		k.send(&wire.KexGexInit{Share: k.clientShare})
-	} else {
-		k.send(&wire.KexShareInit{Share: k.clientShare})
-	}
-	return kex, nil
-}
-
-// receiveReply takes the server's answer.
-func (k *kexRun) receiveReply() error {
-	if k.method.Gex {
-		var m wire.KexGexReply
-		if err := k.receive(&m); err != nil {
-			return err
-		}
-		k.hostKey, k.serverShare, k.signature = bytes.Clone(m.HostKey), bytes.Clone(m.Share), bytes.Clone(m.Signature)
-		return nil
-	}
-	var m wire.KexShareReply
-	if err := k.receive(&m); err != nil {
-		return err
-	}
-	k.hostKey, k.serverShare, k.signature = bytes.Clone(m.HostKey), bytes.Clone(m.Share), bytes.Clone(m.Signature)
-	return nil
-}
-
-// clientGroup asks the server for a group (RFC 4419, section 3).
-func (k *kexRun) clientGroup() (algo.Kex, error) {
-	req := wire.KexGexRequest{Min: gexMin, N: gexPreferred, Max: gexMax}
-	k.send(&req)
-	var m wire.KexGexGroup
-	if err := k.receive(&m); err != nil {
-		return nil, err
-	}
-	return k.group(req, bytes.Clone(m.P), bytes.Clone(m.G))
-}
-
 // serverGroup answers with a group of the size wanted.
 func (k *kexRun) serverGroup() (algo.Kex, error) {
 	var req wire.KexGexRequest
@@ -226,22 +139,6 @@ func (k *kexRun) group(req wire.KexGexRequest, p, g []byte) (algo.Kex, error) {
 	b = wire.AppendUint32(wire.AppendUint32(b, req.N), req.Max)
 	k.groupPrefix = wire.AppendString(wire.AppendString(b, p), g)
 	return kex, nil
-}
-
-// checkHostKey asks the caller in the first exchange; later the key must be the
-// same.
-func (k *kexRun) checkHostKey(key gossh.PublicKey) error {
-	c := k.c
-	if !c.first {
-		if subtle.ConstantTimeCompare(k.hostKey, c.hostKey) != 1 {
-			return &HostKeyError{errors.New("the server shows another key than at the start of the connection")}
-		}
-		return nil
-	}
-	if err := c.cfg.CheckHostKey(k.alg.HostKey, key); err != nil {
-		return &HostKeyError{err}
-	}
-	return nil
 }
 
 // server runs the server's half up to the signed reply.

@@ -1,0 +1,156 @@
+package mux
+
+import (
+	"errors"
+	"math"
+
+	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// Write implements net.Conn.
+func (c *Channel) Write(p []byte) (n int, err error) { return c.write(p, 0) }
+
+// write sends p as data, or with kind as extended data of that kind.
+func (c *Channel) write(p []byte, kind uint32) (n int, err error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	for first := true; n < len(p) || first; first = false {
+		if isClosed(c.sendEnd.wait()) {
+			return n, c.timeout()
+		}
+		k, err := c.reserve(len(p)-n, true)
+		if err != nil {
+			return n, err
+		}
+		if k == 0 {
+			break // an empty write
+		}
+		sent, err := c.send(p[n:n+k], kind)
+		c.release(k-sent, sent)
+		n += sent
+		if err == packet.ErrCancelled {
+			err = c.timeout()
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// send sends p, for which the window is reserved, and returns how much of it
+// was accepted.
+func (c *Channel) send(p []byte, kind uint32) (n int, err error) {
+	cancel := c.sendEnd.wait()
+	if kind == 0 && len(p) > smallWrite && c.maxOut > smallWrite {
+		for n < len(p) {
+			b := c.m.pc.NewBatch(c.maxOut)
+			k := 0
+			for i := 0; i < b.Slots() && n+k < len(p); i++ {
+				k += copy(b.Data(i), p[n+k:])
+			}
+			b.Fill(c.peerID, k)
+			if err := c.m.pc.WriteBatch(b, cancel); err != nil {
+				return n, err
+			}
+			n += k
+		}
+		return n, nil
+	}
+	buf := smallBufs.Get().(*[]byte)
+	defer smallBufs.Put(buf)
+	for n < len(p) {
+		k := min(len(p)-n, c.maxOut, smallWrite)
+		m := (*buf)[:0]
+		if kind == 0 {
+			m = append(m, wire.NumChannelData)
+			m = wire.AppendUint32(m, c.peerID)
+		} else {
+			m = append(m, wire.NumChannelExtendedData)
+			m = wire.AppendUint32(wire.AppendUint32(m, c.peerID), kind)
+		}
+		m = wire.AppendString(m, p[n:n+k])
+		*buf = m
+		if err := c.m.pc.WritePacket(m, cancel); err != nil {
+			return n, err
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// reserve waits until the window lets something out, takes up to max bytes of
+// it and counts the caller as sending. release ends that.
+func (c *Channel) reserve(max int, timed bool) (int, error) {
+	var end <-chan struct{}
+	if timed {
+		end = c.sendEnd.wait()
+	}
+	for {
+		c.mu.Lock()
+		if err := c.writeErrLocked(); err != nil {
+			c.mu.Unlock()
+			return 0, err
+		}
+		if n := min(max, int(min(c.outLeft, 1<<30))); n > 0 || max == 0 {
+			c.outLeft -= uint32(n)
+			if n > 0 {
+				c.sending++
+			}
+			c.mu.Unlock()
+			return n, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.wr:
+		case <-c.ended:
+		case <-end:
+			return 0, c.timeout()
+		}
+	}
+}
+
+func (c *Channel) writeErrLocked() error {
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.gotClose:
+		return errPeerClosed
+	case c.err != nil:
+		return c.err
+	case c.sentEOF:
+		return errors.New("write after CloseWrite")
+	}
+	return nil
+}
+
+// release ends a reservation: unused bytes go back to the window, which the peer
+// may have widened to its limit meanwhile.
+func (c *Channel) release(unused, sent int) {
+	c.mu.Lock()
+	c.sending--
+	c.outLeft = uint32(min(uint64(c.outLeft)+uint64(unused), math.MaxUint32))
+	c.bytesOut += uint64(sent)
+	c.closeIfDueLocked()
+	c.mu.Unlock()
+}
+
+// CloseWrite sends EOF: no more data comes from us, data of the peer still
+// arrives. A Write that runs at the time ends first.
+func (c *Channel) CloseWrite() error {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	c.mu.Lock()
+	err := c.writeErrLocked()
+	if c.sentEOF {
+		err = nil
+	}
+	if err != nil || c.sentEOF {
+		c.mu.Unlock()
+		return err
+	}
+	c.sentEOF = true
+	c.mu.Unlock()
+	return c.m.pc.WritePacket((&wire.ChannelEOF{RecipientChannel: c.peerID}).Append(nil), nil)
+}
