@@ -40,14 +40,15 @@ type sizes struct {
 	rounds   int
 	stream   int           // bytes of a stream at no delay
 	seconds  time.Duration // of works that run for a time
+	far      time.Duration // of streams over a longLine, growth of windows included
 	idle     int           // channels
 	atOnce   []int         // requests through -D
 	parallel []int         // bulk streams beside a ping-pong at no delay
 }
 
 var (
-	whole = sizes{rounds: 5, stream: 512 << 20, seconds: 2 * time.Second, idle: 9500, atOnce: []int{1, 100, 500}, parallel: []int{1, 10, 100}}
-	short = sizes{rounds: 1, stream: 256 << 20, seconds: time.Second, idle: 1000, atOnce: []int{1, 500}, parallel: []int{1}}
+	whole = sizes{rounds: 5, stream: 512 << 20, seconds: 2 * time.Second, far: 5 * time.Second, idle: 9500, atOnce: []int{1, 100, 500}, parallel: []int{1, 10, 100}}
+	short = sizes{rounds: 1, stream: 256 << 20, seconds: time.Second, far: 2 * time.Second, idle: 1000, atOnce: []int{1, 500}, parallel: []int{1}}
 )
 
 func works(s sizes) []work {
@@ -56,7 +57,7 @@ func works(s sizes) []work {
 		list = append(list, streamWork(cipher, s.stream, up), streamWork(cipher, s.stream, down))
 	}
 	list = append(list, allocsWork(s.stream, up), allocsWork(s.stream, down))
-	list = append(list, setUpWork(), slowSetUpWork(), slowStreamWork(up, s.seconds), slowStreamWork(down, s.seconds))
+	list = append(list, setUpWork(), slowSetUpWork(), slowStreamWork(up, s.far), slowStreamWork(down, s.far))
 	for _, n := range s.atOnce {
 		list = append(list, requestsWork(n, s.seconds))
 	}

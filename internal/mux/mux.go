@@ -66,6 +66,9 @@ const (
 	requestQueue = 64
 	// replyQueue is how many of our requests may wait for the peer's answer.
 	replyQueue = 1024
+	// maxStep is how much an application takes at most before the peer hears of
+	// it.
+	maxStep = DefaultWindow / 4
 	// smallData is below how many bytes data is small: somebody may wait for its
 	// answer. Windows are narrower for mixedTime after it, which is longer than a
 	// question and its answer take behind a wide one.

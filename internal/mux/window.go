@@ -36,24 +36,29 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	return n > 0, nil
 }
 
-// takenLocked says that the application has n bytes more. The window is
-// returned when a quarter of it was taken, and its width follows what the
-// application takes in a round trip.
+// takenLocked says that the application has n bytes more. When that is a quarter
+// of what the peer has been granted, or maxStep, as much is granted again, and up
+// to growing times as much while the window widens. So the peer's credit grows
+// step by step: sshd takes from its target what its credit allows, not what the
+// way does, and its buffer copies itself whenever it grows.
 func (c *Channel) takenLocked(n int) {
 	if n == 0 {
 		return
 	}
 	c.consumed += int64(n)
 	c.untuned += n
-	if c.consumed < int64(c.window/4) || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
+	granted := int64(c.window) - c.consumed + int64(c.untuned)
+	if int64(c.untuned) < min(granted/4, maxStep) || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
 		return
 	}
+	fresh := c.untuned
 	c.tuneLocked()
-	if c.consumed < int64(c.window/4) {
-		return // it became narrower, or much wider
+	c.untuned = 0
+	add := uint32(max(0, min(c.consumed, growing*int64(fresh))))
+	if add == 0 {
+		return // it becomes narrower
 	}
-	add := uint32(c.consumed)
-	c.consumed = 0
+	c.consumed -= int64(add)
 	c.inLeft += add
 	m := wire.ChannelWindowAdjust{RecipientChannel: c.peerID, Bytes: add}
 	if err := c.m.pc.QueuePacket(m.Append(c.adjust[:0])); err != nil && c.err == nil {
@@ -71,7 +76,6 @@ func (c *Channel) tuneLocked() {
 	now := time.Now()
 	e := epoch{rtt: c.m.pc.RTT(), mixed: now.UnixNano()-c.m.smallAt.Load() < int64(mixedTime)}
 	want := c.tuner.note(now, c.untuned, e, c.window, first, widest)
-	c.untuned = 0
 	switch beyond, old := int64(want)-int64(first), int64(c.borrowed); {
 	case beyond > old && !c.m.borrow(beyond-old):
 		return
