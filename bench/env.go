@@ -152,7 +152,7 @@ func (e *env) startServers() error {
 	for s, cmd := range map[*server]*exec.Cmd{
 		e.curve: exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-p", strconv.Itoa(e.curve.port), "-o", "KexAlgorithms=curve25519-sha256,ecdh-sha2-nistp256"),
 		e.sshd:  exec.Command(sshd, "-D", "-q", "-f", e.path("sshd_config"), "-p", strconv.Itoa(e.sshd.port)),
-		e.adit:  e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", e.adit.port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve"),
+		e.adit:  e.aditServe(e.adit.port),
 	} {
 		if err := cmd.Start(); err != nil {
 			return err
@@ -173,6 +173,29 @@ func (e *env) startServers() error {
 		}
 	}
 	return nil
+}
+
+// startAdit starts one more adit serve.
+func (e *env) startAdit() (s *server, end func(), err error) {
+	s = &server{port: freePort()}
+	cmd := e.aditServe(s.port)
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	s.pid = cmd.Process.Pid
+	end = func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}
+	if err := waitFor(s.port); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return s, end, nil
+}
+
+func (e *env) aditServe(port int) *exec.Cmd {
+	return e.profiled(exec.Command(e.path("adit"), "serve", "--listen", fmt.Sprint("127.0.0.1:", port), "--host-key", e.path("host"), "--authorized-keys", e.path("id.pub")), "serve")
 }
 
 // environ is the environment of all programs: what they keep is ours.

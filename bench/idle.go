@@ -26,6 +26,15 @@ func idleWork(channels int) work {
 		}
 		n := min(channels, int(lim.Cur)-500)
 		row := fmt.Sprintf("%d idle channels over -D", n)
+		if c.server == e.adit {
+			// A fresh one: what an earlier round used is not given back at once.
+			s, end, err := e.startAdit()
+			if err != nil {
+				return err
+			}
+			defer end()
+			c.server = s
+		}
 		cl, err := e.forward(c, c.server.port, "-D")
 		if err != nil {
 			return err
