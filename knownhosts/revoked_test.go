@@ -11,19 +11,15 @@ import (
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // keygen runs ssh-keygen in dir.
 func keygen(t *testing.T, dir string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("ssh-keygen")
-	if err != nil {
-		if os.Getenv("CI") != "" && os.Getuid() == 0 {
-			t.Fatal("ssh-keygen is not installed; make deps installs it")
-		}
-		t.Skip("ssh-keygen is not installed; make deps installs it")
-	}
-	cmd := exec.Command(path, args...)
+	testpeer.Need(t, "ssh-keygen")
+	cmd := exec.Command("ssh-keygen", args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {

@@ -58,7 +58,7 @@ func newOracle(t *testing.T) *oracle {
 	out, err := exec.Command(o.path, "-V").CombinedOutput()
 	m := regexp.MustCompile(`^(OpenSSH_(\d+)\.\d+\w*)`).FindSubmatch(out)
 	if err != nil || m == nil {
-		t.Skipf("%s -V: %v %s", o.path, err, out)
+		testpeer.Missing(t, "%s -V: %v %s", o.path, err, out)
 	}
 	major, _ := strconv.Atoi(string(m[2]))
 	o.version, o.modern = string(m[1]), major >= 10

@@ -35,7 +35,7 @@ func sit(t *testing.T, home string, args ...string) *console {
 	cmd.Env = append(os.Environ(), "HOME="+home, "SSH_AUTH_SOCK=")
 	tty, inner, err := pty.Open()
 	if err != nil {
-		t.Skipf("no terminals here: %v", err)
+		testpeer.Missing(t, "no terminals here: %v", err)
 	}
 	defer inner.Close()
 	c := &console{t: t, tty: tty}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // newCert returns a user certificate for alice, valid around testTime, after
@@ -167,14 +169,11 @@ func TestSourceAddressNeedsAnAddress(t *testing.T) {
 
 // ssh-keygen makes keys and certificates as users have them.
 func TestKeysAndCertificatesOfSSHKeygen(t *testing.T) {
-	keygen, err := exec.LookPath("ssh-keygen")
-	if err != nil {
-		t.Skip("ssh-keygen is not installed")
-	}
+	testpeer.Need(t, "ssh-keygen")
 	dir := t.TempDir()
 	run := func(args ...string) {
 		t.Helper()
-		cmd := exec.Command(keygen, args...)
+		cmd := exec.Command("ssh-keygen", args...)
 		cmd.Dir = dir
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen %v: %v\n%s", args, err, out)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -135,10 +136,7 @@ func TestDynamicBadClients(t *testing.T) {
 
 // curl speaks all four, and is not ours.
 func TestDynamicCurl(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("curl is not installed (Debian: curl)")
-	}
+	testpeer.Need(t, "curl")
 	testnet.Census(t)
 	web := target(t, func(c *net.TCPConn) {
 		line, err := bufio.NewReader(c).ReadString('\n')
@@ -151,7 +149,7 @@ func TestDynamicCurl(t *testing.T) {
 	f := start(t, "0", Config{Open: s.open})
 	addr := f.Addr().String()
 	run := func(url string, args ...string) (string, int) {
-		cmd := exec.Command(curl, append([]string{"-sS", "-m", "20", url}, args...)...)
+		cmd := exec.Command("curl", append([]string{"-sS", "-m", "20", url}, args...)...)
 		out, err := cmd.CombinedOutput()
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return string(out), exit.ExitCode()

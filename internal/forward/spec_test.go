@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 func TestParseLocal(t *testing.T) {
@@ -130,17 +132,14 @@ func TestParseDynamicAndStdio(t *testing.T) {
 
 // OpenSSH's client is the oracle: it takes what we take and reads it the same.
 func TestParseLocalAsOpenSSH(t *testing.T) {
-	ssh, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip("ssh is not installed (Debian: openssh-client)")
-	}
+	testpeer.Need(t, "ssh")
 	for _, arg := range []string{
 		"8080:a:80", "[::1]:8080:[::1]:80", ":8080:a:80", "*:8080:a:80", "8080:/x", "/x:a:80", "/x:/y", "b:8080:/x",
 		"http:a:https", "8080:a:80:", " 8080:a:80", `a\:b:80:c:90`, "[a:b]:80:c:90", "localhost:1:2:3",
 		"8080:a:0", "8080:a:nonsense", "[::1:8080:a:80", "b:[/x/y]:a:80", "8080:a:65536", "8080:[a]b:90", "8080", "a:80",
 		"/x:80", "::1:8080:a:80", "8080:a:80:90:", "8080:a:-1",
 	} {
-		out, err := exec.Command(ssh, "-G", "-F", "none", "-L", arg, "host").Output()
+		out, err := exec.Command("ssh", "-G", "-F", "none", "-L", arg, "host").Output()
 		theirs := ""
 		if err == nil {
 			for line := range strings.Lines(string(out)) {

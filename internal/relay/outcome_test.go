@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"testing"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 type refusedOpen struct {
@@ -100,15 +102,10 @@ func TestOutcomeOfDial(t *testing.T) {
 }
 
 func TestOutcomeOfRealRefusal(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
+	c, err := net.Dial("tcp", testpeer.RefusedAddr(t))
 	if err == nil {
 		c.Close()
-		t.Skip("somebody took the port")
+		t.Fatal("a port that nobody can listen on takes connections")
 	}
 	if got := OutcomeOf(err); got != Refused {
 		t.Errorf("%v: %v, want %v", err, got, Refused)
