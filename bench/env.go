@@ -278,6 +278,18 @@ func (e *env) forward(c contender, serverPort int, flag string, more ...string) 
 	return cl, nil
 }
 
+// stream is forward with -L and a first connection through it. end ends both.
+func (e *env) stream(c contender, port int, cipher string) (cl *client, conn *net.TCPConn, end func(), err error) {
+	if cl, err = e.forward(c, port, "-L", "-c", cipher); err != nil {
+		return nil, nil, nil, err
+	}
+	if conn, err = cl.dial(); err != nil {
+		cl.stop()
+		return nil, nil, nil, err
+	}
+	return cl, conn, func() { conn.Close(); cl.stop() }, nil
+}
+
 func (c *client) dial() (*net.TCPConn, error) {
 	conn, err := net.Dial("tcp", c.addr)
 	if err != nil {

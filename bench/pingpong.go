@@ -27,16 +27,11 @@ func pingWork(d direction, bulk int, seconds time.Duration) work {
 // ping sends 64 bytes to and fro on one channel, every 5 ms at the most, while
 // bulk streams fill the others.
 func (e *env) ping(c contender, port int, r *results, row string, d direction, bulk int, seconds time.Duration) error {
-	cl, err := e.forward(c, port, "-L", "-c", "aes128-gcm@openssh.com")
+	cl, conn, end, err := e.stream(c, port, "aes128-gcm@openssh.com")
 	if err != nil {
 		return err
 	}
-	defer cl.stop()
-	conn, err := cl.dial()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+	defer end()
 	if _, err := conn.Write([]byte{opPing}); err != nil {
 		return err
 	}

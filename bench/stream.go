@@ -23,21 +23,17 @@ func streamWork(cipher string, size int, d direction) work {
 	short, _, _ := strings.Cut(cipher, "@")
 	row := "-L " + string(d) + " " + short
 	return work{name: row, run: func(e *env, c contender, r *results) error {
-		cl, err := e.forward(c, c.server.port, "-L", "-c", cipher)
+		cl, first, end, err := e.stream(c, c.server.port, cipher)
 		if err != nil {
 			return err
 		}
-		defer cl.stop()
+		defer end()
+		// A first piece finds buffers and windows grown.
+		if err := move(first, d, int64(size)/16); err != nil {
+			return err
+		}
 		conn, err := cl.dial()
 		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		// A first piece finds buffers and windows grown.
-		if err := move(conn, d, int64(size)/16); err != nil {
-			return err
-		}
-		if conn, err = cl.dial(); err != nil {
 			return err
 		}
 		defer conn.Close()
@@ -80,16 +76,11 @@ func move(c *net.TCPConn, d direction, size int64) error {
 func slowStreamWork(d direction, seconds time.Duration) work {
 	row := "-L " + string(d) + " at 100 ms"
 	return work{name: row, run: func(e *env, c contender, r *results) error {
-		cl, err := e.forward(c, c.server.long, "-L", "-c", "aes128-gcm@openssh.com")
+		_, conn, end, err := e.stream(c, c.server.long, "aes128-gcm@openssh.com")
 		if err != nil {
 			return err
 		}
-		defer cl.stop()
-		conn, err := cl.dial()
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
+		defer end()
 		total, err := flow(conn, d, time.Now().Add(seconds))
 		if err != nil {
 			return err

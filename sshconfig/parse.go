@@ -176,17 +176,21 @@ func bindMask(l *line) error {
 	return nil
 }
 
+// setSwitch sets yes or no if that is what stands there.
+func (l *line) setSwitch(arg string) bool {
+	word := map[string]string{"yes": "yes", "true": "yes", "no": "no", "false": "no"}[arg]
+	if word != "" {
+		l.set(word)
+	}
+	return word != ""
+}
+
 func obscure(l *line) error {
 	arg, err := l.need()
 	if err != nil {
 		return err
 	}
-	switch arg {
-	case "yes", "true":
-		l.set("yes")
-		return nil
-	case "no", "false":
-		l.set("no")
+	if l.setSwitch(arg) {
 		return nil
 	}
 	ms, ok := strings.CutPrefix(arg, "interval:")
@@ -239,12 +243,7 @@ func controlPersist(l *line) error {
 	if err != nil {
 		return err
 	}
-	switch arg {
-	case "yes", "true":
-		l.set("yes")
-		return nil
-	case "no", "false":
-		l.set("no")
+	if l.setSwitch(arg) {
 		return nil
 	}
 	n, err := parseTime(arg)
