@@ -127,9 +127,11 @@ func (c *Channel) handle(msg wire.Msg) error {
 }
 
 // data takes a CHANNEL_DATA. Data for a sink is collected, so that one system
-// call writes many packets; other data is copied to the channel's queue.
+// call writes many packets; other data is copied to the channel's queue. Behind
+// what was collected all is collected, even if the sink has stopped meanwhile:
+// it would overtake in the queue.
 func (m *Mux) data(c *Channel, data []byte) error {
-	if m.direct != nil && m.direct != c {
+	if m.direct != nil && (m.direct != c || len(m.slices) == cap(m.slices)) {
 		m.flushDirect()
 	}
 	c.mu.Lock()
@@ -138,11 +140,8 @@ func (m *Mux) data(c *Channel, data []byte) error {
 		c.mu.Unlock()
 		return err
 	}
-	if c.direct {
+	if c.direct || m.direct == c {
 		c.mu.Unlock()
-		if len(m.slices) == cap(m.slices) {
-			m.flushDirect()
-		}
 		m.direct = c
 		m.slices = append(m.slices, data)
 		return nil
