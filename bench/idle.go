@@ -91,3 +91,24 @@ func idleWork(channels int) work {
 		return nil
 	}}
 }
+
+// socks opens a SOCKS5 connection to the target.
+func (e *env) socks(proxy string) (net.Conn, error) {
+	c, err := net.Dial("tcp", proxy)
+	if err != nil {
+		return nil, err
+	}
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	b := make([]byte, 10)
+	c.Write([]byte{5, 1, 0})
+	if _, err := io.ReadFull(c, b[:2]); err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.Write([]byte{5, 1, 0, 1, 127, 0, 0, 1, byte(e.target >> 8), byte(e.target)})
+	if _, err := io.ReadFull(c, b); err != nil || b[1] != 0 {
+		c.Close()
+		return nil, fmt.Errorf("SOCKS answer %d: %w", b[1], err)
+	}
+	return c, nil
+}
