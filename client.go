@@ -84,7 +84,9 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 		return nil, &StageError{"handshake", address, err}
 	}
 	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}}
-	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse})
+	_, peer := t.Versions()
+	quirks := transport.QuirksOf(peer)
+	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse, PeerPaces: quirks.Paces})
 	auth := userauth.ClientConfig{
 		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
@@ -94,7 +96,7 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 			t.Close()
 			return nil, fmt.Errorf("adit: Config.Ahead %q: %w", cfg.Ahead, err)
 		}
-		if _, peer := t.Versions(); transport.QuirksOf(peer).BearsEarlyOpen {
+		if quirks.BearsEarlyOpen {
 			auth.Behind = func() { t.WritePacket(c.ahead.op.Message, ctx.Done()) }
 		}
 	}

@@ -207,7 +207,11 @@ func (s *Server) serve(nc net.Conn) {
 	}
 	s.log("%s: %s logged in with %s %s", remote, login.User, login.Key.Type(), gossh.FingerprintSHA256(login.Key))
 	c := &conn{s: s, user: login.User, remote: remote, perm: perm}
-	m := mux.New(t, mux.Config{Server: true, Open: c.open, MaxChannels: s.cfg.MaxChannels, Tracer: s.cfg.Tracer})
+	_, peer := t.Versions()
+	m := mux.New(t, mux.Config{
+		Server: true, Open: c.open, MaxChannels: s.cfg.MaxChannels,
+		PeerPaces: transport.QuirksOf(peer).Paces, Tracer: s.cfg.Tracer,
+	})
 	stop := context.AfterFunc(s.lifetime, func() { t.Close() })
 	<-m.Done()
 	stop()

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,13 +51,18 @@ func (e *env) ping(c contender, port int, r *results, row string, d direction, b
 	}
 	settle := seconds / 2 // for windows and queues to fill
 	until := time.Now().Add(settle + seconds)
+	var flows sync.WaitGroup
+	var carried atomic.Int64
 	for range bulk {
 		stream, err := cl.dial()
 		if err != nil {
 			return err
 		}
 		defer stream.Close()
-		go flow(stream, d, until) // ends with the stream
+		flows.Go(func() {
+			n, _ := flow(stream, d, until)
+			carried.Add(n)
+		})
 	}
 	time.Sleep(settle)
 	var trips []float64
@@ -67,7 +74,9 @@ func (e *env) ping(c contender, port int, r *results, row string, d direction, b
 		trips = append(trips, t.Seconds()*1e3)
 		time.Sleep(5*time.Millisecond - t)
 	}
+	flows.Wait()
 	r.less(row, "ms p50", c.name, quantile(trips, 0.5))
 	r.less(row, "ms p99", c.name, quantile(trips, 0.99))
+	r.more(row, "bulk MiB/s", c.name, float64(carried.Load())/(1<<20)/(settle+seconds).Seconds())
 	return nil
 }

@@ -23,10 +23,11 @@ type tuner struct {
 	rate  float64 // of the epoch before, bytes a second
 }
 
-// epoch is what a tuner learned.
+// epoch is what a tuner is told of its circumstances.
 type epoch struct {
 	rtt   time.Duration
-	mixed bool // other channels exchange small data
+	floor uint32        // the least that a window may be, bytes
+	slack time.Duration // that an endpoint may take to notice and to answer
 }
 
 const (
@@ -37,8 +38,8 @@ const (
 	// grows is by which factor the rate must exceed that of the epoch before to
 	// count as growing.
 	grows = 1.5
-	// slack is the time that an endpoint may take to notice and to answer, and
-	// mixedSlack the same while small data is about.
+	// slack is the usual epoch.slack, and mixedSlack the same while small data
+	// is about.
 	slack      = 2 * time.Millisecond
 	mixedSlack = 500 * time.Microsecond
 	// mixedFloor is the smallest window, in bytes.
@@ -49,8 +50,8 @@ const (
 func (t *tuner) start(now time.Time) { t.since = now }
 
 // note adds n bytes that the application took and returns the window that is
-// wanted now. first is what the window was at first, widest its bound.
-func (t *tuner) note(now time.Time, n int, e epoch, window, first, widest uint32) uint32 {
+// wanted now, at most widest.
+func (t *tuner) note(now time.Time, n int, e epoch, window, widest uint32) uint32 {
 	t.taken += uint64(n)
 	elapsed := now.Sub(t.since)
 	if e.rtt <= 0 || elapsed < e.rtt || elapsed < minEpoch {
@@ -62,11 +63,7 @@ func (t *tuner) note(now time.Time, n int, e epoch, window, first, widest uint32
 		gain = growing
 	}
 	t.since, t.taken, t.rate = now, 0, rate
-	floor, pause := first, slack
-	if e.mixed {
-		floor, pause = min(first, mixedFloor), mixedSlack
-	}
-	want := min(rate*(gain*e.rtt.Seconds()+pause.Seconds()), float64(widest))
+	want := min(rate*(gain*e.rtt.Seconds()+e.slack.Seconds()), float64(widest))
 	// A window shrinks by halves: one epoch without data says little.
-	return uint32(max(want, float64(floor), float64(window)/2))
+	return uint32(max(want, float64(e.floor), float64(window)/2))
 }

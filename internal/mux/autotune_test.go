@@ -34,7 +34,11 @@ func (p *path) run(d time.Duration, mixed bool) (taken float64) {
 		rate := min(p.bandwidth, float64(p.window)/p.rtt.Seconds())
 		p.now = p.now.Add(time.Duration(piece / rate * float64(time.Second)))
 		taken += piece
-		p.window = p.tuner.note(p.now, int(piece), epoch{p.rtt, mixed}, p.window, testFirst, testMost)
+		e := epoch{p.rtt, testFirst, slack}
+		if mixed {
+			e.floor, e.slack = mixedFloor, mixedSlack
+		}
+		p.window = p.tuner.note(p.now, int(piece), e, p.window, testMost)
 	}
 	return taken
 }
@@ -102,7 +106,7 @@ func TestWindowStaysWithoutRoundTrip(t *testing.T) {
 	p := newPath(1<<30, 100*time.Millisecond)
 	for range 100 {
 		p.now = p.now.Add(time.Second)
-		if got := p.tuner.note(p.now, 1<<30, epoch{}, testFirst, testFirst, testMost); got != testFirst {
+		if got := p.tuner.note(p.now, 1<<30, epoch{floor: testFirst}, testFirst, testMost); got != testFirst {
 			t.Fatalf("without a known round trip the window became %d", got)
 		}
 	}

@@ -45,9 +45,10 @@ type Channel struct {
 	readEnd deadline
 	sendEnd deadline
 
-	readMu  sync.Mutex // one reader at a time
-	writeMu sync.Mutex // one writer at a time
-	reqMu   sync.Mutex // orders replies with requests
+	readMu  sync.Mutex  // one reader at a time
+	writeMu sync.Mutex  // one writer at a time
+	hold    *time.Timer // of waitRoom; guarded by writeMu
+	reqMu   sync.Mutex  // orders replies with requests
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -64,7 +65,8 @@ type Channel struct {
 	untuned   int    // taken by the application, not told to tuner yet
 	borrowed  uint32 // from the budgets, for a window wider than at first
 	outLeft   uint32 // what we may still send
-	sending   int    // writers between window and wire: CLOSE waits for them
+	pace      pacer
+	sending   int // writers between window and wire: CLOSE waits for them
 	sentEOF   bool
 	gotEOF    bool
 	wantClose bool // CLOSE goes out when sending is 0

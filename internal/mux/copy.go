@@ -33,14 +33,15 @@ func (c *Channel) ReadFrom(r io.Reader) (total int64, err error) {
 	for slots := 1; ; {
 		// The window is only looked at here: while the socket is silent the
 		// channel is not "sending", so that a CLOSE can pass.
-		if err := c.waitWindow(); err != nil {
+		room, err := c.waitRoom(nil)
+		if err != nil {
 			return total, err
 		}
 		most := slots
 		if c.m.pc.Contended() {
 			most = min(slots, sharedSlots)
 		}
-		b, n, err := src.read(get, c.window64(), most)
+		b, n, err := src.read(get, room, most)
 		if n > 0 {
 			full, one := n == min(most, b.Slots())*b.DataCap(), n <= b.DataCap()
 			sent, serr := c.sendRead(b, n)
@@ -67,32 +68,10 @@ func (c *Channel) ReadFrom(r io.Reader) (total int64, err error) {
 // sharedSlots is how many packets are read at once while others wait to send.
 const sharedSlots = 4
 
-// waitWindow waits until something may be sent.
-func (c *Channel) waitWindow() error {
-	for {
-		c.mu.Lock()
-		err, open := c.writeErrLocked(), c.outLeft > 0
-		c.mu.Unlock()
-		if err != nil || open {
-			return err
-		}
-		select {
-		case <-c.wr:
-		case <-c.ended:
-		}
-	}
-}
-
-func (c *Channel) window64() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return int(min(c.outLeft, 1<<30))
-}
-
 // sendRead sends n bytes that were read into b, and releases it. Only the holder
 // of writeMu takes from the window, so it is still there.
 func (c *Channel) sendRead(b *packet.Batch, n int) (sent int, err error) {
-	if _, err := c.reserve(n, false); err != nil {
+	if err := c.reserve(n); err != nil {
 		b.Release()
 		return 0, err
 	}

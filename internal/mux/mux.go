@@ -69,8 +69,10 @@ const (
 	// maxStep is how much an application takes at most before the peer hears of
 	// it.
 	maxStep = DefaultWindow / 4
+	// pacedStep is that for a peer that paces itself by what it hears.
+	pacedStep = 64 << 10
 	// smallData is below how many bytes data is small: somebody may wait for its
-	// answer. Windows are narrower for mixedTime after it, which is longer than a
+	// answer. Bulk is held back for mixedTime after it, which is longer than a
 	// question and its answer take behind a wide one.
 	smallData = 1 << 10
 	mixedTime = 2 * time.Second
@@ -101,6 +103,9 @@ type Config struct {
 	// Server says that the peer logged in to us: its USERAUTH_REQUESTs that come
 	// now are ignored (RFC 4252, section 5.1).
 	Server bool
+	// PeerPaces says that the peer bounds what is on its way while small data is
+	// exchanged, as adit does. Otherwise our windows do so for it.
+	PeerPaces bool
 	// Tracer may be nil.
 	Tracer trace.Tracer
 }
@@ -324,4 +329,11 @@ func (m *Mux) giveBack(n int64) {
 	defer m.mu.Unlock()
 	m.borrowed -= n
 	processBorrowed.Add(-n)
+}
+
+// mixed reports whether small data was exchanged lately, for which bulk in
+// queues is a delay.
+func (m *Mux) mixed() bool {
+	at := m.smallAt.Load()
+	return at != 0 && time.Now().UnixNano()-at < int64(mixedTime)
 }

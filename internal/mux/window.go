@@ -37,7 +37,7 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 }
 
 // takenLocked says that the application has n bytes more. When that is a quarter
-// of what the peer has been granted, or maxStep, as much is granted again, and up
+// of what the peer has been granted, or a step, as much is granted again, and up
 // to growing times as much while the window widens. So the peer's credit grows
 // step by step: sshd takes from its target what its credit allows, not what the
 // way does, and its buffer copies itself whenever it grows.
@@ -48,7 +48,11 @@ func (c *Channel) takenLocked(n int) {
 	c.consumed += int64(n)
 	c.untuned += n
 	granted := int64(c.window) - c.consumed + int64(c.untuned)
-	if int64(c.untuned) < min(granted/4, maxStep) || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
+	step := min(granted/4, maxStep)
+	if c.m.cfg.PeerPaces && c.m.mixed() {
+		step = min(step, pacedStep)
+	}
+	if int64(c.untuned) < step || c.gotEOF || c.gotClose || c.sentClose || c.state != stateOpen {
 		return
 	}
 	fresh := c.untuned
@@ -74,8 +78,11 @@ func (c *Channel) tuneLocked() {
 		return
 	}
 	now := time.Now()
-	e := epoch{rtt: c.m.pc.RTT(), mixed: now.UnixNano()-c.m.smallAt.Load() < int64(mixedTime)}
-	want := c.tuner.note(now, c.untuned, e, c.window, first, widest)
+	e := epoch{c.m.pc.RTT(), first, slack}
+	if c.m.mixed() && !c.m.cfg.PeerPaces {
+		e.floor, e.slack = min(first, mixedFloor), mixedSlack
+	}
+	want := c.tuner.note(now, c.untuned, e, c.window, widest)
 	switch beyond, old := int64(want)-int64(first), int64(c.borrowed); {
 	case beyond > old && !c.m.borrow(beyond-old):
 		return
@@ -101,6 +108,7 @@ func (c *Channel) adjusted(n uint32) error {
 		return broken("CHANNEL_WINDOW_ADJUST of %d for channel %d, whose window is %d", n, c.id, c.outLeft)
 	}
 	c.outLeft += n
+	c.pace.granted(time.Now(), n, c.outLeft, c.m.pc.RTT())
 	wake(c.wr)
 	return nil
 }

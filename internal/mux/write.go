@@ -15,16 +15,22 @@ func (c *Channel) Write(p []byte) (n int, err error) { return c.write(p, 0) }
 func (c *Channel) write(p []byte, kind uint32) (n int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	for first := true; n < len(p) || first; first = false {
+	for {
 		if isClosed(c.sendEnd.wait()) {
 			return n, c.timeout()
 		}
-		k, err := c.reserve(len(p)-n, true)
+		if n == len(p) { // an empty write finds out whether others would succeed
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return n, c.writeErrLocked()
+		}
+		room, err := c.waitRoom(c.sendEnd.wait())
 		if err != nil {
 			return n, err
 		}
-		if k == 0 {
-			break // an empty write
+		k := min(room, len(p)-n)
+		if err := c.reserve(k); err != nil {
+			return n, err
 		}
 		sent, err := c.send(p[n:n+k], kind)
 		c.release(k-sent, sent)
@@ -32,11 +38,10 @@ func (c *Channel) write(p []byte, kind uint32) (n int, err error) {
 		if err == packet.ErrCancelled {
 			err = c.timeout()
 		}
-		if err != nil {
+		if err != nil || n == len(p) {
 			return n, err
 		}
 	}
-	return n, nil
 }
 
 // send sends p, for which the window is reserved, and returns how much of it
@@ -80,35 +85,18 @@ func (c *Channel) send(p []byte, kind uint32) (n int, err error) {
 	return n, nil
 }
 
-// reserve waits until the window lets something out, takes up to max bytes of
-// it and counts the caller as sending. release ends that.
-func (c *Channel) reserve(max int, timed bool) (int, error) {
-	var end <-chan struct{}
-	if timed {
-		end = c.sendEnd.wait()
+// reserve takes n bytes of the window, which waitRoom found there, and counts
+// the caller as sending. release ends that. The caller holds writeMu, so that
+// nobody else takes from the window.
+func (c *Channel) reserve(n int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.writeErrLocked(); err != nil {
+		return err
 	}
-	for {
-		c.mu.Lock()
-		if err := c.writeErrLocked(); err != nil {
-			c.mu.Unlock()
-			return 0, err
-		}
-		if n := min(max, int(min(c.outLeft, 1<<30))); n > 0 || max == 0 {
-			c.outLeft -= uint32(n)
-			if n > 0 {
-				c.sending++
-			}
-			c.mu.Unlock()
-			return n, nil
-		}
-		c.mu.Unlock()
-		select {
-		case <-c.wr:
-		case <-c.ended:
-		case <-end:
-			return 0, c.timeout()
-		}
-	}
+	c.outLeft -= uint32(n)
+	c.sending++
+	return nil
 }
 
 func (c *Channel) writeErrLocked() error {

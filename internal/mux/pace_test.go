@@ -1,0 +1,181 @@
+package mux
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// taker is a fluid model of a peer whose application takes so many bytes a
+// second, and which grants more each time it took a step. Grants arrive half a
+// round trip later, data likewise.
+type taker struct {
+	rate   float64
+	rtt    time.Duration
+	window uint32
+	step   uint32
+}
+
+// run has a sender that is infinitely fast send for a time, and returns what the
+// peer took a second and the most that was on its way in the second half.
+func (k taker) run(d time.Duration) (rate float64, most uint32) {
+	type grant struct {
+		at time.Time
+		n  uint32
+	}
+	var (
+		p       pacer
+		grants  []grant
+		start   = time.Unix(1, 0)
+		left    = k.window
+		there   float64 // bytes that wait at the peer, or are on the line
+		total   float64
+		untold  float64
+		tick    = max(k.rtt/50, 5*time.Microsecond)
+		pipe    []float64 // sent in each of the last ticks of half a round trip
+		halfRTT = int(k.rtt / 2 / tick)
+	)
+	for now := start; now.Sub(start) < d; now = now.Add(tick) {
+		for len(grants) > 0 && !grants[0].at.After(now) {
+			left += grants[0].n
+			p.granted(now, grants[0].n, left, k.rtt)
+			grants = grants[1:]
+		}
+		n := p.room(left)
+		left -= n
+		pipe = append(pipe, float64(n))
+		if len(pipe) > halfRTT {
+			there, pipe = there+pipe[0], pipe[1:]
+		}
+		took := min(there, k.rate*tick.Seconds())
+		there -= took
+		total += took
+		if untold += took; untold >= float64(k.step) {
+			grants = append(grants, grant{now.Add(k.rtt / 2), uint32(untold)})
+			untold -= float64(uint32(untold))
+		}
+		if now.Sub(start) > d/2 {
+			most = max(most, k.window-left)
+		}
+	}
+	return total / d.Seconds(), most
+}
+
+func TestPacerKeepsTheWayShortAndFull(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		peer taker
+		most uint32
+	}{
+		{"sshd on loopback", taker{600 * mib, 50 * time.Microsecond, 2 * mib, 96 << 10}, 400 << 10},
+		{"sshd on loopback, busy", taker{100 * mib, 50 * time.Microsecond, 2 * mib, 96 << 10}, 256 << 10},
+		{"a thin line, 20 ms", taker{12 * mib, 20 * time.Millisecond, 2 * mib, 96 << 10}, 600 << 10},
+		{"a line of 1 Gbit/s, 10 ms", taker{120 * mib, 10 * time.Millisecond, 2 * mib, 96 << 10}, 2 * mib},
+	} {
+		limit := min(c.peer.rate, float64(c.peer.window)/c.peer.rtt.Seconds())
+		rate, most := c.peer.run(2 * time.Second)
+		if rate < 0.95*limit {
+			t.Errorf("%s: the peer took %.0f MiB/s, want %.0f", c.what, rate/mib, limit/mib)
+		}
+		if most > c.most {
+			t.Errorf("%s: %d KiB were on their way, want %d at the most", c.what, most>>10, c.most>>10)
+		}
+	}
+}
+
+// Without a known round trip nothing is held back.
+func TestPacerWithoutRoundTrip(t *testing.T) {
+	var p pacer
+	p.room(testFirst)
+	for now := time.Unix(1, 0); now.Before(time.Unix(2, 0)); now = now.Add(time.Millisecond) {
+		p.granted(now, 96<<10, 96<<10, 0)
+		if got := p.room(96 << 10); got != 96<<10 {
+			t.Fatalf("%d of %d bytes may be sent", got, 96<<10)
+		}
+	}
+}
+
+// pacedConn is a PacketConn that only knows its round trip.
+type pacedConn struct {
+	PacketConn
+	rtt time.Duration
+}
+
+func (c pacedConn) RTT() time.Duration { return c.rtt }
+
+// pacedChannel is a channel beside which small data is exchanged, whose peer
+// took its data at a rate of 96 KiB in 10 ms so far.
+func pacedChannel() *Channel {
+	m := &Mux{pc: pacedConn{rtt: time.Millisecond}}
+	c := m.newChannel("test", Options{})
+	c.state, c.outLeft = stateOpen, 2*mib
+	c.roomLocked()
+	for range 20 {
+		<-time.After(10 * time.Millisecond)
+		c.outLeft -= 96 << 10
+		c.adjusted(96 << 10)
+	}
+	m.smallAt.Store(time.Now().UnixNano())
+	return c
+}
+
+// A peer that grants nothing until it took more than we let on its way must not
+// wait for us while we wait for it, and a window that narrowed is not taken for
+// data on its way.
+func TestPacerLetsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, began, sent := pacedChannel(), time.Now(), 0
+		for sent < 2*mib {
+			n, err := c.waitRoom(nil)
+			if err != nil || n == 0 {
+				t.Fatalf("after %d bytes: %d, %v", sent, n, err)
+			}
+			if err := c.reserve(n); err != nil {
+				t.Fatal(err)
+			}
+			if sent += n; sent == n && n > 256<<10 {
+				t.Fatalf("the first room is %d bytes, so nothing is held back", n)
+			}
+		}
+		hold := 2*time.Millisecond + paceHold
+		if took, most := time.Since(began), 12*hold; took > most {
+			t.Errorf("the window was sent in %v, want %v at the most: one hold for each %d KiB", took, most, paceFloor>>10)
+		}
+	})
+}
+
+// When small data has ended, what is held back goes at the next occasion.
+func TestPacerEndsWithSmallData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pacedChannel()
+		<-time.After(mixedTime)
+		if n, err := c.waitRoom(nil); n != 2*mib || err != nil {
+			t.Errorf("%d bytes may be sent, %v; want all %d", n, err, 2*mib)
+		}
+	})
+}
+
+// A grant, the channel's end and a deadline each end the wait of a sender that
+// is held back.
+func TestPacerIsWoken(t *testing.T) {
+	for what, event := range map[string]func(c *Channel){
+		"grant":    func(c *Channel) { c.adjusted(192 << 10) },
+		"close":    func(c *Channel) { c.mu.Lock(); c.closed = true; c.mu.Unlock(); wake(c.wr) },
+		"deadline": func(c *Channel) { c.SetWriteDeadline(time.Now()) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := pacedChannel()
+			n, _ := c.waitRoom(nil)
+			c.reserve(n)
+			began := time.Now()
+			time.AfterFunc(time.Millisecond, func() { event(c) })
+			n, err := c.waitRoom(c.sendEnd.wait())
+			if took := time.Since(began); took != time.Millisecond {
+				t.Errorf("%s: woken after %v, want 1 ms", what, took)
+			}
+			if (n > 0) != (what == "grant") || (err != nil) != (what != "grant") {
+				t.Errorf("%s: %d bytes, %v", what, n, err)
+			}
+		})
+	}
+}
