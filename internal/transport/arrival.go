@@ -23,8 +23,8 @@ type tcpTuner struct {
 //
 // Amid fast bulk from a peer that writes packet by packet, as sshd does, the
 // reader would be woken for each packet. So it sleeps until much is there, but
-// no longer than arrivalPause after it last read something. While small packets
-// are about, which somebody may wait for, it sleeps for less.
+// no longer than arrivalPause after it last read something. It does not for
+// mixedTime after a small packet, for which somebody may wait.
 type arrival struct {
 	tcp   tcpTuner
 	timer *time.Timer
@@ -48,11 +48,9 @@ const (
 	// many bytes in it are fast bulk: 200 MiB/s.
 	arrivalEpoch = time.Millisecond
 	fastEpoch    = 200 << 10
-	// lowWater is how many bytes are worth to wake up for amid fast bulk, and
-	// lowWaterMixed the same for mixedTime after a small packet.
-	lowWater      = 512 << 10
-	lowWaterMixed = 64 << 10
-	mixedTime     = 100 * time.Millisecond
+	// lowWater is how many bytes are worth to wake up for amid fast bulk.
+	lowWater  = 512 << 10
+	mixedTime = 100 * time.Millisecond
 	// smallPacket is below how many bytes a packet is small.
 	smallPacket = 1 << 10
 )
@@ -91,18 +89,18 @@ func (a *arrival) read(n int) {
 	if a.small {
 		a.small, a.mixed = false, now
 	}
-	switch {
-	case a.fast:
-		mark := int32(lowWater)
-		if now.Sub(a.mixed) < mixedTime {
-			mark = lowWaterMixed
-		}
-		if a.mark.Swap(mark) != mark {
+	if a.fast && now.Sub(a.mixed) >= mixedTime {
+		if a.mark.Swap(lowWater) != lowWater {
 			a.used.Store(true)
-			a.tcp.lowWater(int(mark))
+			a.tcp.lowWater(lowWater)
 		}
 		a.timer.Reset(arrivalPause)
-	case !a.due.Swap(true):
+		return
+	}
+	if a.mark.Swap(0) != 0 {
+		a.tcp.lowWater(1)
+	}
+	if !a.due.Swap(true) {
 		a.timer.Reset(arrivalPause)
 	}
 }

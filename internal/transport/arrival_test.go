@@ -70,8 +70,8 @@ func TestArrivalGathersFastBulk(t *testing.T) {
 		}
 		a.small = true
 		bulk(time.Millisecond)
-		if _, mark := s.take(); mark != lowWaterMixed {
-			t.Errorf("with small packets about: low-water mark %d, want %d", mark, lowWaterMixed)
+		if _, mark := s.take(); mark != 1 {
+			t.Errorf("with small packets about: low-water mark %d, want 1", mark)
 		}
 		bulk(mixedTime)
 		if _, mark := s.take(); mark != lowWater {

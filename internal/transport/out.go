@@ -98,7 +98,7 @@ const (
 	stalledCap = 128 << 10
 	// mixedCap is how much while channels send small data, for mixedTime after
 	// the last: somebody may wait for its answer.
-	mixedCap = 128 << 10
+	mixedCap = 64 << 10
 	// sharedCap is the most taken from one batch in a round while others wait.
 	sharedCap = 256 << 10
 )
