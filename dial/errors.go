@@ -15,9 +15,12 @@ type Stage string
 
 // The stages.
 const (
-	StageBind    Stage = "bind address"
-	StageResolve Stage = "look up"
-	StageConnect Stage = "connect to"
+	StageBind      Stage = "bind address"
+	StageInterface Stage = "bind interface"
+	StageResolve   Stage = "look up"
+	StageConnect   Stage = "connect to"
+	StageCommand   Stage = "proxy command" // Address is the command
+	StageJump      Stage = "jump host"     // Address is the host
 )
 
 // Error is a dial that failed.
@@ -41,7 +44,7 @@ func (e *Error) Error() string {
 			also = " (" + strings.Join(e.Tried[1:], ", ") + " failed too)"
 		}
 	}
-	return string(e.Stage) + " " + at + ": " + e.Err.Error() + also
+	return strings.TrimRight(string(e.Stage)+" "+at, " ") + ": " + e.Err.Error() + also
 }
 
 // Unwrap returns the cause, such as one that is syscall.ECONNREFUSED.
@@ -55,8 +58,19 @@ func (e *Error) Hint() string {
 		}
 		return "the name server did not answer: is the network up?"
 	}
+	if cmd, ok := errors.AsType[*CommandError](e.Err); ok {
+		return cmd.hint()
+	}
+	if fd, ok := errors.AsType[*fdpassError](e.Err); ok {
+		return fd.hint
+	}
+	if inner, ok := errors.AsType[*Error](e.Err); ok {
+		return inner.Hint() // of a jump host
+	}
 	errno, _ := errors.AsType[syscall.Errno](e.Err)
 	switch {
+	case e.Stage == StageInterface:
+		return "ip address (or ifconfig) lists the interfaces and what addresses they have"
 	case errors.Is(e.Err, context.Canceled):
 		return ""
 	case errno == refusedErrno:
