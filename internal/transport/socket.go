@@ -1,6 +1,9 @@
 package transport
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // socket writes sealed packets. Only the holder of the turn calls it.
 type socket interface {
@@ -9,6 +12,11 @@ type socket interface {
 	// stalled that it had to wait or would have had to.
 	write(runs *[][]byte, wait bool) (all, stalled bool, err error)
 }
+
+// outConn is a connection that is not one socket, but whose Write goes to a
+// descriptor as it is, and does not block there. OutConn returns that, or nil;
+// a proxy command's pipe is one.
+type outConn interface{ OutConn() syscall.Conn }
 
 // connSocket is a socket on any net.Conn. It can't tell whether a write would
 // wait, so it never writes without wait: the flusher does it all.

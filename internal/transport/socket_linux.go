@@ -33,16 +33,18 @@ type rawSocket struct {
 
 // newSocket returns the best socket for nc, and prepares nc.
 func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return connSocket{nc}, nil
-	}
+	var sc syscall.Conn
 	switch c := nc.(type) {
 	case *net.TCPConn:
 		c.SetNoDelay(true)
+		sc = c
 	case *net.UnixConn:
-	default:
-		return connSocket{nc}, nil // pipes and the like: not known to be non-blocking
+		sc = c
+	case outConn:
+		sc = c.OutConn()
+	}
+	if sc == nil {
+		return connSocket{nc}, nil // not known to be non-blocking
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
