@@ -36,6 +36,14 @@ func proxyJump(l *line) error {
 	return nil
 }
 
+// LastHop takes the last hop off the value of ProxyJump: that is the one that
+// connects to the host, and before is the ProxyJump by which it is reached
+// itself, "" for what its own configuration says.
+func LastHop(proxyJump string) (hop Target, before string, err error) {
+	j, err := parseJump(proxyJump, false)
+	return Target{Host: j.host, User: j.user, Port: j.port}, j.before, err
+}
+
 // String returns the form of -G.
 func (j jump) String() string {
 	var b strings.Builder

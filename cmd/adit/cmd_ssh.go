@@ -25,14 +25,16 @@ import (
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
 
-  adit ssh [-46GgNnqTv] [-b bind_address] [-c ciphers] [-D [bind_address:]port]
-           [-F file] [-i identity_file] [-L [bind_address:]port:host:hostport]
-           [-l user] [-m macs] [-o option] [-P tag] [-p port] [-W host:port]
-           [user@]host [command …]
+  adit ssh [-46GgNnqTv] [-B interface] [-b bind_address] [-c ciphers]
+           [-D [bind_address:]port] [-F file] [-i identity_file] [-J jump_hosts]
+           [-L [bind_address:]port:host:hostport] [-l user] [-m macs] [-o option]
+           [-P tag] [-p port] [-W host:port] [user@]host [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
   -D  listen as a SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT proxy
   -W  connect standard input and output to host:port
+  -J  reach the host through others: [user@]host[:port], several separated by
+      commas. Their options come from the configuration files alone
   -N  no command: only forward
   -n  read nothing from standard input
   -T  no terminal (there are none yet)
@@ -103,8 +105,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	if a.verbose > 0 {
 		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
 	}
-	target, err := a.Target()
-	if err != nil {
+	if err := a.route(); err != nil {
 		return err
 	}
 	cfg, err := a.Config()
@@ -114,15 +115,11 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	if a.stdio != nil {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
-	c, err := adit.Dial(ctx, target, cfg)
+	c, err := a.Dial(ctx, cfg)
 	if err != nil {
-		if e, ok := errors.AsType[*adit.StageError](err); ok && e.Stage == "handshake" {
-			a.Forget()
-		}
 		return err
 	}
 	defer c.Close()
-	a.Remember(c)
 	if a.stdio != nil {
 		return runStdio(ctx, c, a)
 	}
@@ -174,6 +171,20 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 		a.command = []string{c.RemoteCommand}
 	}
 	return a.Apply(c)
+}
+
+// route completes the way to the server.
+func (a *sshArgs) route() error {
+	a.Route.File, a.Route.Stderr = a.file, os.Stderr
+	if a.Route.Command != "-" {
+		return nil
+	}
+	// OpenSSH would read and write both at once, which helps nobody.
+	if !a.noCommand || a.stdio != nil {
+		return errors.New("ProxyCommand -: standard input and output are the connection, so there is no place for a command's: use -N")
+	}
+	a.noStdin = true
+	return nil
 }
 
 // startForwards starts -L and -D. One that fails is told; with

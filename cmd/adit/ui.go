@@ -46,6 +46,9 @@ func hint(err error) string {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
+		if host := jumpHost(err); host != "" {
+			return fmt.Sprintf("the command line's options are not for jump hosts: their User and IdentityFile stand in ~/.ssh/config, below: Host %s", host)
+		}
 		return authHint(e)
 	}
 	if e, ok := errors.AsType[*sshconfig.LineError](err); ok {
@@ -58,6 +61,20 @@ func hint(err error) string {
 		return e.Hint()
 	}
 	return ""
+}
+
+// jumpHost names the last jump host in the chain of errors, "" without one: that
+// is where it happened.
+func jumpHost(err error) (host string) {
+	for {
+		e, ok := errors.AsType[*dial.Error](err)
+		if !ok {
+			return host
+		}
+		if err = e.Err; e.Stage == dial.StageJump {
+			host = e.Address
+		}
+	}
 }
 
 // authHint says what might help a login by key, which is what most servers want.

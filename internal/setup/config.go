@@ -67,6 +67,9 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
 	o.AddressFamily = map[string]string{"any": "tcp", "inet": "tcp4", "inet6": "tcp6"}[c.AddressFamily]
 	o.BindAddress, o.NoTCPKeepAlive = c.BindAddress, !c.TCPKeepAlive
+	if err := o.Route.apply(c); err != nil {
+		return err
+	}
 	o.ConnectTimeout = c.ConnectTimeout
 	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
@@ -118,8 +121,7 @@ func orNone(files []string) []string {
 	return files
 }
 
-// unsupported finds what we can't obey and must not ignore: other ways to the
-// server, and a list of keys that must not be trusted.
+// unsupported finds what we can't obey and must not ignore.
 func unsupported(c *sshconfig.Config) error {
 	for _, k := range []struct {
 		keyword string
@@ -127,9 +129,6 @@ func unsupported(c *sshconfig.Config) error {
 		why     string
 		hint    string
 	}{
-		{"ProxyCommand", c.ProxyCommand != "", "commands as proxies are not there yet", "for a direct connection: -o ProxyCommand=none"},
-		{"ProxyJump", c.ProxyJump != "", "jump hosts are not there yet", "for a direct connection: -o ProxyJump=none"},
-		{"BindInterface", c.BindInterface != "", "choosing an interface is not there yet", "BindAddress takes an address of the interface"},
 		{"KnownHostsCommand", c.KnownHostsCommand != "", "commands that tell host keys are not there yet, and without them a wrong key could be accepted", "to go without it: -o KnownHostsCommand=none"},
 		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
 		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},

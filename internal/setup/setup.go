@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit"
-	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
 )
@@ -61,6 +60,7 @@ type Options struct {
 	AddressFamily  string // "tcp", "tcp4", "tcp6"
 	BindAddress    string // local address or name to connect from
 	NoTCPKeepAlive bool   // TCPKeepAlive no
+	Route          Route  // the way to the server
 
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
 	// KeepHostKeyOrder says that HostKeyAlgorithms is not to be sorted by what
@@ -162,7 +162,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		cfg.HostKeyAlgorithms = db.Algorithms(check.host(o.address()), cfg.HostKeyAlgorithms)
 	}
 	cfg.Expect = o.expect(check, cfg)
-	cfg.Dial = dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, NoKeepAlive: o.NoTCPKeepAlive}.Dial
+	cfg.Dial = o.dialer()
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
 	}
