@@ -66,6 +66,9 @@ func (d TCP) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if err == nil {
 		return c, nil
 	}
+	if _, ok := limited.Deadline(); ok && errors.Is(err.Err, os.ErrDeadlineExceeded) {
+		<-limited.Done() // the connect's timer was a little earlier than the context's
+	}
 	switch {
 	case ctx.Err() != nil:
 		err.Err = context.Cause(ctx)

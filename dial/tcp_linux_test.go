@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
@@ -49,15 +50,101 @@ func TestTCPSocketOptions(t *testing.T) {
 	}
 }
 
-// All addresses of a name are told. The name server is the test's own.
-func TestTCPRefusedByAll(t *testing.T) {
+// named has each name resolve to these addresses. The name server is the test's
+// own.
+func named(t *testing.T, addrs ...[4]byte) {
 	usual := net.DefaultResolver
-	defer func() { net.DefaultResolver = usual }()
+	t.Cleanup(func() { net.DefaultResolver = usual })
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		c, server := net.Pipe()
-		go answerName(server, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}) // ends with the connection
+		go answerName(server, addrs...) // ends with the connection
 		return c, nil
 	}}
+}
+
+// An address that does not answer holds the others up for 250 ms, and one that
+// refuses not at all.
+func TestHappyEyeballs(t *testing.T) {
+	named(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
+	silent := fullBacklog(t)
+	_, port, err := net.SplitHostPort(silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.3:"+port) // nobody is at 127.0.0.2
+	if err != nil {
+		t.Skip(err)
+	}
+	defer l.Close()
+	begin := time.Now()
+	c, err := TCP{Timeout: time.Minute}.Dial(t.Context(), "three.example:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := c.RemoteAddr().String(); got != l.Addr().String() {
+		t.Errorf("connected to %s, want %s", got, l.Addr())
+	}
+	if took := time.Since(begin); took < attemptDelay || took > 3*time.Second {
+		t.Errorf("connected after %v, want little more than %v", took, attemptDelay)
+	}
+	// One address alone: the time is told.
+	_, err = TCP{Timeout: 300 * time.Millisecond}.Dial(t.Context(), silent)
+	if err == nil || !strings.Contains(err.Error(), "no answer within 300ms") {
+		t.Errorf("a silent address: %v", err)
+	}
+}
+
+// fullBacklog is the address of a socket that answers no SYN any more.
+func fullBacklog(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
+	for range 3 { // the backlog holds one more than it says
+		c, err := net.DialTimeout("tcp4", addr, 200*time.Millisecond)
+		if err != nil {
+			return addr
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("a full backlog still answers")
+	return ""
+}
+
+// ConnectionAttempts is for servers that are about to start.
+func TestTCPAttempts(t *testing.T) {
+	addr := testpeer.RefusedAddr(t)
+	begin := time.Now()
+	if c, err := (TCP{Attempts: 2}).Dial(t.Context(), addr); err == nil {
+		c.Close()
+		t.Fatal("connected")
+	} else if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if took := time.Since(begin); took < roundDelay || took > 2*roundDelay {
+		t.Errorf("two attempts took %v, want a second", took)
+	}
+	begin = time.Now()
+	_, err := TCP{Attempts: 100, Timeout: 50 * time.Millisecond}.Dial(t.Context(), addr)
+	if err == nil || time.Since(begin) > roundDelay {
+		t.Errorf("got %v after %v, want the end of the time between two attempts", err, time.Since(begin))
+	}
+}
+
+// All addresses of a name are told.
+func TestTCPRefusedByAll(t *testing.T) {
+	named(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2})
 	_, port, err := net.SplitHostPort(testpeer.RefusedAddr(t))
 	if err != nil {
 		t.Fatal(err)

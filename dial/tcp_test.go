@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,4 +129,45 @@ func TestHints(t *testing.T) {
 			t.Errorf("%v: hint %q, want none", err, got)
 		}
 	}
+}
+
+// RFC 8305, section 4: the families take turns, and the system's first address
+// stays the first.
+func TestTakeTurns(t *testing.T) {
+	for in, want := range map[string]string{
+		"::1 ::2 ::3 1.1.1.1":           "::1 1.1.1.1 ::2 ::3",
+		"1.1.1.1 1.1.1.2 ::1":           "1.1.1.1 ::1 1.1.1.2",
+		"::ffff:1.1.1.1 1.1.1.1 ::1":    "1.1.1.1 ::1",
+		"1.1.1.1":                       "1.1.1.1",
+		"fe80::1%a fe80::1%b 127.0.0.1": "fe80::1%a 127.0.0.1 fe80::1%b",
+	} {
+		var ips []netip.Addr
+		for s := range strings.FieldsSeq(in) {
+			ips = append(ips, netip.MustParseAddr(s))
+		}
+		var got []string
+		for _, ip := range takeTurns(ips) {
+			got = append(got, ip.String())
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %v, want %s", in, got, want)
+		}
+	}
+}
+
+func TestUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := (Unix{path}).Dial(t.Context(), "db:22"); err == nil || !strings.HasPrefix(err.Error(), "connect to "+path+": ") {
+		t.Errorf("nobody listens: got %v, want an error that names the path", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := Unix{path}.Dial(t.Context(), "db:22")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }

@@ -38,6 +38,9 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*usageError](err); ok {
 		return strings.TrimSuffix("see: adit "+e.verb, " ") + " --help"
 	}
+	if h := jumpHint(err); h != "" {
+		return h
+	}
 	if e, ok := errors.AsType[*setup.UnknownHostError](err); ok {
 		return fmt.Sprintf("if that fingerprint is right, add it with: adit ssh -o StrictHostKeyChecking=accept-new … , or put this line into %s: %s",
 			e.Files[0], knownhosts.Line(e.Host, plainKey(e.Key), false))
@@ -46,9 +49,6 @@ func hint(err error) string {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
-		if host := jumpHost(err); host != "" {
-			return fmt.Sprintf("the command line's options are not for jump hosts: their User and IdentityFile stand in ~/.ssh/config, below: Host %s", host)
-		}
 		return authHint(e)
 	}
 	if e, ok := errors.AsType[*sshconfig.LineError](err); ok {
@@ -61,20 +61,6 @@ func hint(err error) string {
 		return e.Hint()
 	}
 	return ""
-}
-
-// jumpHost names the last jump host in the chain of errors, "" without one: that
-// is where it happened.
-func jumpHost(err error) (host string) {
-	for {
-		e, ok := errors.AsType[*dial.Error](err)
-		if !ok {
-			return host
-		}
-		if err = e.Err; e.Stage == dial.StageJump {
-			host = e.Address
-		}
-	}
 }
 
 // authHint says what might help a login by key, which is what most servers want.
