@@ -40,21 +40,17 @@ func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
 	if user == "" {
 		user = cfg.User
 	}
-	if cfg.ConnectTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, cfg.ConnectTimeout,
-			fmt.Errorf("not connected within %v", cfg.ConnectTimeout))
-		defer cancel()
-	}
 	connect := cfg.Dial
 	if connect == nil {
 		connect = dial.TCP{}.Dial
 	}
-	nc, err := connect(ctx, address)
+	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
+	defer watch.end()
+	nc, err := connect(limited, address)
 	if err != nil {
 		return nil, &StageError{"dial", address, err}
 	}
-	return NewClient(ctx, nc, address, user, cfg)
+	return newClient(ctx, limited, watch, nc, address, user, cfg)
 }
 
 // splitTarget takes [user@]host[:port] apart and adds the default port.
@@ -69,8 +65,17 @@ func splitTarget(target string) (user, address string) {
 }
 
 // NewClient makes a Client of a connection that exists already. address is what
-// CheckHostKey is asked about. It owns nc, also when it fails.
+// CheckHostKey is asked about. It owns nc, also when it fails. ConnectTimeout
+// bounds the handshake.
 func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Config) (*Client, error) {
+	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
+	defer watch.end()
+	return newClient(ctx, limited, watch, nc, address, user, cfg)
+}
+
+// newClient shakes hands within limited, which watch ends, and logs in within
+// ctx.
+func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, address, user string, cfg *Config) (*Client, error) {
 	switch {
 	case cfg.CheckHostKey == nil:
 		nc.Close()
@@ -79,7 +84,9 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 		nc.Close()
 		return nil, errors.New("adit: a user name is required, in the target or in Config.User")
 	}
-	t, err := transport.Client(ctx, nc, cfg.transport(address))
+	tc := cfg.transport(address, watch.unhurried(cfg.CheckHostKey))
+	t, err := transport.Client(limited, nc, tc)
+	watch.end()
 	if err != nil {
 		return nil, &StageError{"handshake", address, err}
 	}

@@ -74,8 +74,9 @@ type Config struct {
 
 	// Dial makes the connection to the server. Nil dials TCP.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
-	// ConnectTimeout bounds Dial up to the end of the login
-	// (ConnectTimeout bounds only part of that in OpenSSH). 0 means none.
+	// ConnectTimeout bounds the connecting and the handshake, host key and all,
+	// but not the login (ConnectTimeout). The time that CheckHostKey takes does
+	// not count: a person may be asked there. 0 means none.
 	ConnectTimeout time.Duration
 	// AliveInterval sends a request to the server after so much time, and ends
 	// the connection when AliveCountMax of them in a row stay unanswered
@@ -102,13 +103,13 @@ type Config struct {
 	Tracer trace.Tracer
 }
 
-func (c *Config) transport(host string) *transport.Config {
+func (c *Config) transport(host string, check func(host, algorithm string, key gossh.PublicKey) error) *transport.Config {
 	return &transport.Config{
 		Kex: c.Kex, Ciphers: c.Ciphers, MACs: c.MACs, HostKeyAlgorithms: c.HostKeyAlgorithms,
 		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer, Expect: c.Expect,
 		Extensions: []wire.Extension{{Name: wire.ExtPing, Value: []byte("0")}},
 		CheckHostKey: func(algorithm string, key gossh.PublicKey) error {
-			return c.CheckHostKey(host, algorithm, key)
+			return check(host, algorithm, key)
 		},
 	}
 }

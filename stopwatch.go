@@ -1,0 +1,66 @@
+package adit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// stopwatch bounds the time that the network takes (Config.ConnectTimeout). It
+// stands still while CheckHostKey decides, since a person may be asked there.
+type stopwatch struct {
+	limit  time.Duration // 0 for none
+	cancel context.CancelCauseFunc
+
+	mu      sync.Mutex
+	left    time.Duration // guarded by mu; as of when it last started
+	started time.Time     // guarded by mu
+	timer   *time.Timer   // guarded by mu; nil while it stands still
+}
+
+// startWatch returns a context that ends when the time has run out.
+func startWatch(ctx context.Context, limit time.Duration) (context.Context, *stopwatch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &stopwatch{limit: limit, cancel: cancel, left: limit}
+	w.run()
+	return ctx, w
+}
+
+func (w *stopwatch) run() {
+	if w.limit <= 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started = time.Now()
+	w.timer = time.AfterFunc(w.left, func() { w.cancel(fmt.Errorf("not connected within %v", w.limit)) })
+}
+
+// pause stops the watch. It returns what lets it run on.
+func (w *stopwatch) pause() (resume func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer == nil || !w.timer.Stop() {
+		return func() {}
+	}
+	w.timer = nil
+	w.left -= time.Since(w.started)
+	return w.run
+}
+
+// end is for when the watch is not needed any more.
+func (w *stopwatch) end() {
+	w.pause()
+	w.cancel(nil)
+}
+
+// unhurried is a CheckHostKey that w does not count.
+func (w *stopwatch) unhurried(check func(host, algorithm string, key gossh.PublicKey) error) func(host, algorithm string, key gossh.PublicKey) error {
+	return func(host, algorithm string, key gossh.PublicKey) error {
+		defer w.pause()()
+		return check(host, algorithm, key)
+	}
+}
