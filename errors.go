@@ -29,6 +29,11 @@ type (
 // net.ErrClosed.
 var ErrClosed = transport.ErrClosed
 
+// ErrSkip is returned by Config.Password or Config.Answer when nobody can be
+// asked, as it is or wrapped with the reason: the method is left out. Other
+// errors end the login.
+var ErrSkip = userauth.ErrSkip
+
 // StageError says in which stage of connecting an error occurred.
 type StageError struct {
 	Stage  string // "dial", "handshake", "login"

@@ -89,6 +89,11 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
 		}
 	}
+	a.Say = func(text string) {
+		if !a.quiet {
+			fmt.Fprintf(os.Stderr, "%s\n", strings.TrimRight(text, "\n"))
+		}
+	}
 	conf, err := a.load(ctx)
 	if err != nil {
 		return err

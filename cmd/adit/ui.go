@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
@@ -28,6 +27,9 @@ import (
 
 // tell prints an error and what to do about it.
 func tell(err error) {
+	if line := deniedLine(err); line != "" {
+		fmt.Fprintln(os.Stderr, line)
+	}
 	fmt.Fprintf(os.Stderr, "adit: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nadit: error: "))
 	if h := hint(err); h != "" {
 		fmt.Fprintf(os.Stderr, "adit: hint: %s\n", h)
@@ -59,20 +61,6 @@ func hint(err error) string {
 	}
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
-	}
-	return ""
-}
-
-// authHint says what might help a login by key, which is what most servers want.
-func authHint(e *adit.AuthError) string {
-	tried := func(method string) bool {
-		return slices.ContainsFunc(e.Tried, func(t string) bool { return strings.HasPrefix(t, method) })
-	}
-	switch {
-	case tried("publickey "):
-		return "is that the right user, and one of these keys in the user's authorized_keys on the server? Name another key with -i FILE"
-	case !tried("password") && slices.Contains(e.Remaining, "publickey"):
-		return "name a key with -i FILE, or start an agent and add one: ssh-add FILE"
 	}
 	return ""
 }

@@ -2,10 +2,13 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -13,18 +16,41 @@ import (
 	"github.com/adit-ssh/adit"
 )
 
-// agentKeys lists the agent's keys.
-func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
+// How long an agent may take. One that keeps a vault asks its person before it
+// lists keys. To sign may take as long as the login: somebody may have to
+// confirm, or to touch a token.
+const (
+	agentListLimit  = 30 * time.Second
+	agentPatience   = 3 * time.Second // until the person is told
+	agentOtherLimit = 30 * time.Second
+)
+
+// agentPath is the agent's socket (ssh_config: IdentityAgent); "" for none.
+func (o *Options) agentPath() string {
 	path := o.IdentityAgent
 	if path == "" || path == "SSH_AUTH_SOCK" {
 		path = os.Getenv("SSH_AUTH_SOCK")
 	}
-	if path == "" || path == "none" {
+	if path == "none" {
+		return ""
+	}
+	return Expand(path)
+}
+
+// agentKeys lists the agent's keys. An agent that does not answer is left out in
+// the end: there may be keys in files.
+func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
+	path := o.agentPath()
+	if path == "" {
 		return nil, nil
 	}
-	a := agentSocket(Expand(path))
+	a := agentSocket(path)
+	limited, cancel := context.WithTimeoutCause(ctx, agentListLimit, fmt.Errorf("no answer for %v; go without it: -o IdentityAgent=none", agentListLimit))
+	defer cancel()
+	slow := time.AfterFunc(agentPatience, func() { o.notice(fmt.Sprintf("waiting for the agent %s to list its keys", path)) })
+	defer slow.Stop()
 	var listed []*agent.Key
-	err := a.ask(ctx, func(c agent.ExtendedAgent) (err error) {
+	err := a.ask(limited, func(c agent.ExtendedAgent) (err error) {
 		listed, err = c.List()
 		return err
 	})
@@ -37,7 +63,8 @@ func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
 		if err != nil {
 			continue // of a type that x/crypto does not know
 		}
-		keys = append(keys, adit.Key{Signer: &agentSigner{a, public}, Comment: "agent key " + printable(l.Comment), Probe: true})
+		name := printable(l.Comment)
+		keys = append(keys, adit.Key{Signer: &agentSigner{o, a, public, name}, Comment: "agent key " + name, Probe: true})
 	}
 	return keys, nil
 }
@@ -68,8 +95,10 @@ func (a agentSocket) ask(ctx context.Context, question func(agent.ExtendedAgent)
 
 // agentSigner is a key that the agent holds.
 type agentSigner struct {
-	agent  agentSocket
-	public gossh.PublicKey
+	o       *Options
+	agent   agentSocket
+	public  gossh.PublicKey
+	comment string // printable
 }
 
 // PublicKey implements gossh.Signer.
@@ -100,5 +129,16 @@ func (s *agentSigner) SignContext(ctx context.Context, data []byte, algorithm st
 		sig, err = c.SignWithFlags(s.public, data, flags)
 		return err
 	})
+	if err != nil && ctx.Err() == nil {
+		s.o.notice(fmt.Sprintf("warning: signing failed for %s %q from agent: %v", s.public.Type(), s.comment, refusal(err)))
+	}
 	return sig, err
+}
+
+// refusal has OpenSSH's words for an agent that does not sign.
+func refusal(err error) error {
+	if strings.HasSuffix(err.Error(), "agent: failed to sign challenge") {
+		return errors.New("agent refused operation")
+	}
+	return err
 }

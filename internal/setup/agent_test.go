@@ -102,7 +102,7 @@ func TestSilentAgent(t *testing.T) {
 	})
 	why := errors.New("the person gave up")
 	o := &Options{IdentityAgent: path}
-	key := &agentSigner{agentSocket(path), testpeer.NewKey(t, "ed25519").Public}
+	key := &agentSigner{o, agentSocket(path), testpeer.NewKey(t, "ed25519").Public, "key"}
 	for name, ask := range map[string]func(context.Context) error{
 		"list": func(ctx context.Context) error { _, err := o.agentKeys(ctx); return err },
 		"sign": func(ctx context.Context) error {

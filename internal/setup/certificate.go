@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
+	"slices"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -29,10 +31,44 @@ func (o *Options) certificates(keys []adit.Key) []adit.Key {
 	return append(first, keys...)
 }
 
+// certificatesBeside puts FILE-cert.pub before the key of FILE, wherever that key
+// is (ssh_config: IdentityFile).
+func (o *Options) certificatesBeside(files []*keyFile, keys []adit.Key) []adit.Key {
+	for _, f := range files {
+		path := f.path + "-cert.pub"
+		b, err := readLimited(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var cert *gossh.Certificate
+		if err == nil {
+			cert, err = parseCertificate(path, b)
+		}
+		if err != nil {
+			o.notice("warning: " + err.Error())
+			continue
+		}
+		i := slices.IndexFunc(keys, func(k adit.Key) bool { return sameKey(k.PublicKey(), cert.Key) })
+		if i < 0 {
+			o.notice(fmt.Sprintf("warning: certificate %s: it is not for the key in %s", path, f.path))
+			continue
+		}
+		if !slices.ContainsFunc(keys, func(k adit.Key) bool { return sameKey(k.PublicKey(), cert) }) { // the agent may have it
+			keys = slices.Insert(keys, i, certify(keys[i], cert, path))
+		}
+	}
+	return keys
+}
+
+// certify makes a key show its certificate.
+func certify(k adit.Key, cert *gossh.Certificate, path string) adit.Key {
+	return adit.Key{Signer: &certified{k.Signer, cert}, Comment: path, Probe: k.Probe, Known: k.Known}
+}
+
 func (o *Options) certificate(path string, keys []adit.Key) (adit.Key, error) {
-	b, err := os.ReadFile(path)
+	b, err := readLimited(path)
 	if err != nil {
-		return adit.Key{}, fmt.Errorf("certificate file: %w", err)
+		return adit.Key{}, fmt.Errorf("certificate file %s: %w", path, err)
 	}
 	cert, err := parseCertificate(path, b)
 	if err != nil {
@@ -40,7 +76,7 @@ func (o *Options) certificate(path string, keys []adit.Key) (adit.Key, error) {
 	}
 	for _, k := range keys {
 		if bytes.Equal(k.PublicKey().Marshal(), cert.Key.Marshal()) {
-			return adit.Key{Signer: &certified{k.Signer, cert}, Comment: path, Probe: k.Probe, Known: k.Known}, nil
+			return certify(k, cert, path), nil
 		}
 	}
 	return adit.Key{}, fmt.Errorf("certificate %s: its key %s is neither in a file nor in the agent", path, gossh.FingerprintSHA256(cert.Key))
@@ -54,6 +90,9 @@ func parseCertificate(path string, b []byte) (*gossh.Certificate, error) {
 	cert, ok := key.(*gossh.Certificate)
 	if !ok {
 		return nil, fmt.Errorf("certificate %s: it is a plain key", path)
+	}
+	if cert.CertType != gossh.UserCert {
+		return nil, fmt.Errorf("certificate %s: it is a host's, not a user's", path)
 	}
 	return cert, nil
 }

@@ -97,7 +97,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	}
 	o.RevokedHostKeys = c.RevokedHostKeys
 	o.CertificateFiles = c.CertificateFiles
-	o.IdentitiesOnly = c.IdentitiesOnly
+	o.IdentitiesOnly, o.AddKeys = c.IdentitiesOnly, c.AddKeysToAgent
 	o.IdentityAgent = c.IdentityAgent
 	if name, ok := strings.CutPrefix(c.IdentityAgent, "$"); ok { // the older form
 		o.IdentityAgent = cmp.Or(os.Getenv(name), "none")

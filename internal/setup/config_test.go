@@ -168,23 +168,3 @@ func TestWhatCanNotBeObeyed(t *testing.T) {
 		t.Errorf("a token that means nothing: got %v", err)
 	}
 }
-
-// With IdentitiesOnly, a key in the agent is used only when a file names it.
-func TestNamesAgentKey(t *testing.T) {
-	key := testpeer.NewKey(t, "ed25519")
-	for _, c := range []struct {
-		path    string
-		missing bool
-		want    bool
-	}{
-		{key.Path + ".pub", false, true},
-		{key.Path, true, true},
-		{key.Path, false, false},
-		{key.Path + "x", true, false},
-	} {
-		wanted := map[string]bool{}
-		if got := namesAgentKey(c.path, c.missing, wanted); got != c.want || wanted[string(key.Public.Marshal())] != c.want {
-			t.Errorf("%s, missing %v: got %v, want %v", filepath.Base(c.path), c.missing, got, c.want)
-		}
-	}
-}

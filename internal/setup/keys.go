@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -16,60 +15,70 @@ import (
 // defaultIdentities are tried when none is named, in OpenSSH's order.
 var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ecdsa_sk", "~/.ssh/id_ed25519", "~/.ssh/id_ed25519_sk"}
 
-// keys returns the agent's keys and those in files. What cannot be used is told
-// as a warning; only a file that was asked for by name and is not there is worth
-// one.
+// keys returns the keys to try. The order is OpenSSH's (sshconnect2.c,
+// pubkey_prepare) but for one thing: keys in files that are named go before keys
+// that the agent has besides, so that those can't use up the server's patience.
+//
+//  1. certificates of CertificateFile
+//  2. keys of the agent that stand in files too
+//  3. keys in files that are named
+//  4. other keys of the agent, unless IdentitiesOnly
+//  5. keys in the default files
+//
+// The certificate that lies beside a file goes right before its key. What can't
+// be used is told as a warning, but for default files that are not there.
 func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
-	fromAgent, agentErr := o.agentKeys(ctx)
-	if agentErr != nil {
-		o.notice("warning: " + agentErr.Error())
+	fromAgent, err := o.agentKeys(ctx)
+	if err != nil {
+		o.notice("warning: " + err.Error())
 	}
-	files, named := o.IdentityFiles, true
-	if files == nil {
-		files, named = defaultIdentities, false
+	paths, named := o.IdentityFiles, true
+	if paths == nil {
+		paths, named = defaultIdentities, false
 	}
-	var first, rest, fromFiles []adit.Key
-	wanted := map[string]bool{}
-	for _, f := range files {
-		if f == "none" {
+	inAgent := func(public gossh.PublicKey) bool {
+		return public != nil && slices.ContainsFunc(fromAgent, func(k adit.Key) bool { return sameKey(k.PublicKey(), public) })
+	}
+	var files []*keyFile
+	for _, p := range paths {
+		if p == "none" {
 			continue
 		}
-		keys, err := o.fileKeys(ctx, Expand(f))
+		f, err := o.readKeyFile(ctx, Expand(p))
 		switch {
-		case err == nil:
-			fromFiles = append(fromFiles, keys...)
-			for _, k := range keys {
-				wanted[string(k.PublicKey().Marshal())] = true
-			}
-		case named && namesAgentKey(Expand(f), errors.Is(err, fs.ErrNotExist), wanted):
+		case err == nil || inAgent(f.public): // the agent has what the file lacks
+			files = append(files, f)
 		case named || !errors.Is(err, fs.ErrNotExist):
 			o.notice("warning: " + err.Error())
 		}
 	}
-	// Keys that were asked for by name go first, signed by the agent where it
-	// has them: nobody has to type a passphrase then.
-	have := map[string]bool{}
+
+	var first, rest, last []adit.Key
 	for _, k := range fromAgent {
-		id := string(k.PublicKey().Marshal())
-		have[id] = true
+		inFile := slices.ContainsFunc(files, func(f *keyFile) bool { return sameKey(k.PublicKey(), f.public) })
 		switch {
-		case named && wanted[id]:
+		case inFile:
 			first = append(first, k)
-		case !o.IdentitiesOnly || wanted[id]:
+		case !o.IdentitiesOnly:
 			rest = append(rest, k)
 		}
 	}
-	for _, k := range fromFiles {
-		if have[string(k.PublicKey().Marshal())] {
-			continue
-		}
-		if named {
-			first = append(first, k)
-		} else {
-			rest = append(rest, k)
+	for _, f := range files {
+		switch {
+		case inAgent(f.public): // nobody has to type a passphrase then
+		case named:
+			first = append(first, f.key())
+		default:
+			last = append(last, f.key())
 		}
 	}
-	return slices.DeleteFunc(o.certificates(append(first, rest...)), func(k adit.Key) bool {
+	keys := slices.Concat(first, rest, last)
+	if len(o.CertificateFiles) > 0 {
+		keys = o.certificates(keys) // those beside keys don't count then (OpenSSH, ssh.c)
+	} else {
+		keys = o.certificatesBeside(files, keys)
+	}
+	return slices.DeleteFunc(keys, func(k adit.Key) bool {
 		err := o.largeEnough(k.PublicKey())
 		if err != nil {
 			o.notice(fmt.Sprintf("warning: %s is left out: %v", k.Comment, err))
@@ -78,75 +87,6 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 	}), nil
 }
 
-// namesAgentKey notes a public key that stands in the file, or beside it when
-// there is no private one: such a key may be in the agent (ssh_config:
-// IdentityFile).
-func namesAgentKey(path string, missing bool, wanted map[string]bool) bool {
-	if missing {
-		path += ".pub"
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	k, _, _, _, err := gossh.ParseAuthorizedKey(b)
-	if err != nil {
-		return false
-	}
-	wanted[string(k.Marshal())] = true
-	return true
-}
-
-// fileKeys reads a private key, and the certificate beside it when there is one,
-// which goes first.
-func (o *Options) fileKeys(ctx context.Context, path string) ([]adit.Key, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("identity file: %w", err)
-	}
-	if err := tooOpen(path); err != nil {
-		return nil, err
-	}
-	signer, err := gossh.ParsePrivateKey(b)
-	locked := false
-	if missing, ok := errors.AsType[*gossh.PassphraseMissingError](err); ok {
-		if o.BatchMode || o.Prompter == nil {
-			return nil, fmt.Errorf("identity file %s needs a passphrase, and there is nobody to ask", path)
-		}
-		unlock := &unlocker{o: o, path: path, file: b}
-		if locked = missing.PublicKey != nil; locked {
-			signer, err = &lockedSigner{unlock, missing.PublicKey}, nil
-		} else {
-			signer, err = unlock.signer(ctx) // PEM does not tell whose key it is
-		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("identity file %s: %w", path, err)
-	}
-	keys := []adit.Key{{Signer: signer, Comment: path, Probe: locked}}
-	if cert, err := readCertificate(path+"-cert.pub", signer); err == nil {
-		keys = append([]adit.Key{{Signer: cert, Comment: path + "-cert.pub", Probe: locked}}, keys...)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		o.notice("warning: " + err.Error())
-	}
-	return keys, nil
-}
-
-func readCertificate(path string, signer gossh.Signer) (gossh.Signer, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := parseCertificate(path, b)
-	if err != nil {
-		return nil, err
-	}
-	s, err := gossh.NewCertSigner(cert, signer)
-	if err != nil {
-		return nil, fmt.Errorf("certificate %s: %w", path, err)
-	}
-	if l, ok := signer.(*lockedSigner); ok {
-		return &lockedSigner{l.unlock, cert}, nil
-	}
-	return s, nil
+func sameKey(a, b gossh.PublicKey) bool {
+	return a != nil && b != nil && string(a.Marshal()) == string(b.Marshal())
 }

@@ -41,6 +41,9 @@ type Options struct {
 	// RevokedHostKeys are lists of keys that no server may show.
 	RevokedHostKeys []string
 	HostKeyAlias    string
+	// AddKeys is AddKeysToAgent: yes, no, ask, confirm, seconds, or confirm and
+	// seconds. "" is no.
+	AddKeys string
 	// IdentitiesOnly leaves out the agent's keys that no identity file names.
 	IdentitiesOnly   bool
 	GlobalKnownHosts []string // nil: the system's
@@ -70,10 +73,14 @@ type Options struct {
 	RekeyInterval    time.Duration
 
 	Prompter Prompter
-	Notice   func(text string) // warnings and banners for the person, printable
-	Tracer   trace.Tracer
+	Notice   func(text string) // warnings for the person, printable
+	// Say shows what stands for itself, printable: the server's texts, and the
+	// lines that people know from OpenSSH. Nil is Notice.
+	Say    func(text string)
+	Tracer trace.Tracer
 
-	hostKeys *hostKeys // of the last Config
+	hostKeys  *hostKeys // of the last Config
+	passwords int       // how many were asked for
 }
 
 // home is the person's home folder.
@@ -156,7 +163,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
 		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
 		Tracer: o.Tracer,
-		Banner: func(text string) { o.notice(printable(text)) },
+		Banner: func(text string) { o.say(printable(text)) },
 	}
 	if !o.KeepHostKeyOrder {
 		cfg.HostKeyAlgorithms = db.Algorithms(check.host(o.address()), cfg.HostKeyAlgorithms)
@@ -184,70 +191,4 @@ func (o *Options) notice(text string) {
 	if o.Notice != nil {
 		o.Notice(text)
 	}
-}
-
-func (o *Options) password(ctx context.Context) (string, error) {
-	target, _ := o.Target()
-	return o.mustAsk(ctx, target+"'s password: ", false)
-}
-
-// newPassword asks for what a change of password needs, as OpenSSH does.
-func (o *Options) newPassword(ctx context.Context, prompt string) (old, new string, err error) {
-	if prompt != "" {
-		o.notice(printable(prompt))
-	}
-	target, _ := o.Target()
-	if old, err = o.mustAsk(ctx, "Enter "+target+"'s old password: ", false); err != nil {
-		return "", "", err
-	}
-	for {
-		if new, err = o.mustAsk(ctx, "Enter "+target+"'s new password: ", false); err != nil {
-			return "", "", err
-		}
-		again, err := o.mustAsk(ctx, "Retype "+target+"'s new password: ", false)
-		if err != nil {
-			return "", "", err
-		}
-		if again == new {
-			return old, new, nil
-		}
-		o.notice("these differ; once more")
-	}
-}
-
-func (o *Options) answer(ctx context.Context, name, instruction string, prompts []adit.Prompt) ([]string, error) {
-	for _, text := range []string{name, instruction} {
-		if text != "" {
-			o.notice(printable(text))
-		}
-	}
-	var answers []string
-	for _, p := range prompts {
-		a, err := o.mustAsk(ctx, printable(p.Text), p.Echo)
-		if err != nil {
-			return nil, err
-		}
-		answers = append(answers, a)
-	}
-	return answers, nil
-}
-
-var errNobody = errors.New("there is neither a terminal nor, with DISPLAY or SSH_ASKPASS_REQUIRE=force, SSH_ASKPASS to ask")
-
-func (o *Options) mustAsk(ctx context.Context, question string, echo bool) (string, error) {
-	a, ok, err := o.Prompter.Ask(ctx, question, echo)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w %q", errNobody, question)
-	}
-	return a, err
-}
-
-// printable makes a server's text fit for a terminal; lines stay.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r >= 0xa0) {
-			return r
-		}
-		return -1
-	}, s)
 }

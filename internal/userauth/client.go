@@ -322,6 +322,9 @@ func (c *client) ended(err error) error {
 	if !c.known {
 		return fmt.Errorf("authenticate: %w", err)
 	}
-	c.err.Remaining, c.err.Err = c.methods, err
+	c.err.Remaining = c.methods
+	if !errors.Is(err, ErrSkip) { // a note has it
+		c.err.Err = err
+	}
 	return &c.err
 }

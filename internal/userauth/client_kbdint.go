@@ -2,6 +2,7 @@ package userauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/adit-ssh/adit/internal/wire"
@@ -52,6 +53,10 @@ func (c *client) answerRound(ctx context.Context, p []byte) error {
 		if answers, err = c.cfg.Answer(ctx, m.Name, m.Instruction, m.Prompts); err != nil {
 			// The server waits for answers. Another request would abandon this
 			// one (RFC 4252, section 5), but not all servers know that.
+			if errors.Is(err, ErrSkip) {
+				c.note("%s: %v", wire.MethodKeyboardInteractive, err)
+				return err
+			}
 			return &localError{fmt.Errorf("%s: %w", wire.MethodKeyboardInteractive, err)}
 		}
 	}

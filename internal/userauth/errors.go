@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// ErrSkip is returned by a callback of ClientConfig to leave its method out.
-// Other errors end the login.
+// ErrSkip is returned by Password, or Answer, to leave its method out; where the
+// server waits for answers the login ends with it, as an AuthError. Other errors
+// end the login as what they are. Errors may wrap it with the reason.
 var ErrSkip = errors.New("not available")
 
 // AuthError says that the server did not let us in.

@@ -1,0 +1,188 @@
+package setup
+
+import (
+	"bytes"
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit"
+)
+
+// maxKeyFile is the largest key file that is read, in bytes, as for OpenSSH
+// (sshbuf-io.c).
+const maxKeyFile = 1 << 20
+
+// keyFile is an identity file. It is used by one login at a time.
+type keyFile struct {
+	// Immutable.
+	o       *Options
+	path    string
+	text    []byte          // of the private key; nil if there is none that we can use
+	public  gossh.PublicKey // nil if nothing tells
+	comment string          // of the public key's file
+	locked  bool            // it has a passphrase
+
+	signer  gossh.Signer // once it was opened
+	private any          // from then on until the agent has it, if it is to have it
+	err     error        // why opening it again is no use
+}
+
+// readKeyFile reads an identity file. With an error, the file may still tell
+// which key is meant, so that the agent can sign for it.
+func (o *Options) readKeyFile(ctx context.Context, path string) (*keyFile, error) {
+	f := &keyFile{o: o, path: path}
+	text, err := readLimited(path)
+	f.public, f.comment = publicBeside(path, text)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, fmt.Errorf("no such identity: %s: %w", path, errors.Unwrap(err))
+	}
+	if err == nil {
+		err = tooOpen(path)
+	}
+	if err == nil {
+		err = noPrivateKey(text)
+	}
+	if err != nil {
+		return f, fmt.Errorf("identity file %s: %w", path, err)
+	}
+	f.text = text
+	private, err := parsePrivate(text, nil)
+	missing, locked := errors.AsType[*gossh.PassphraseMissingError](err)
+	switch {
+	case locked:
+		f.locked = true
+		if missing.PublicKey != nil {
+			f.public = missing.PublicKey
+		}
+		if f.public == nil { // an old format that does not tell whose key it is
+			if err = f.unlock(ctx); err == nil {
+				f.public = f.signer.PublicKey()
+			}
+		} else {
+			err = nil
+		}
+	case err == nil:
+		err = f.opened(private, false)
+		if err == nil {
+			f.mismatch()
+			f.public = f.signer.PublicKey()
+		}
+	}
+	if err != nil {
+		f.text = nil
+		return f, fmt.Errorf("identity file %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// readLimited reads a file that may be a key.
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, plainPathError(err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, errors.New("it is a directory")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	if err == nil && len(b) > maxKeyFile {
+		err = fmt.Errorf("it has more than %d bytes", maxKeyFile)
+	}
+	return b, plainPathError(err)
+}
+
+// plainPathError takes off the path, which the caller names.
+func plainPathError(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%w", e.Err)
+	}
+	return err
+}
+
+// publicBeside returns the public key that the file is, or that lies beside it
+// as FILE.pub (ssh_config: IdentityFile), or that stands in the private key in
+// the clear.
+func publicBeside(path string, text []byte) (gossh.PublicKey, string) {
+	if k, comment, _, _, err := gossh.ParseAuthorizedKey(text); err == nil {
+		return k, comment
+	}
+	if b, err := readLimited(path + ".pub"); err == nil {
+		if k, comment, _, _, err := gossh.ParseAuthorizedKey(b); err == nil {
+			return k, comment
+		}
+	}
+	if block, _ := pem.Decode(text); block != nil && block.Type == "OPENSSH PRIVATE KEY" {
+		return clearPublic(block.Bytes), ""
+	}
+	return nil, ""
+}
+
+// clearPublic returns the public half in OpenSSH's format (PROTOCOL.key,
+// section 1), also of keys that we can't sign with.
+func clearPublic(b []byte) gossh.PublicKey {
+	const magic = "openssh-key-v1\x00"
+	if !bytes.HasPrefix(b, []byte(magic)) {
+		return nil
+	}
+	var head struct {
+		Cipher, KDF, Options string
+		Keys                 uint32
+		Public               []byte
+		Rest                 []byte `ssh:"rest"`
+	}
+	if gossh.Unmarshal(b[len(magic):], &head) != nil || head.Keys != 1 {
+		return nil
+	}
+	k, err := gossh.ParsePublicKey(head.Public)
+	if err != nil {
+		return nil
+	}
+	return k
+}
+
+// noPrivateKey says in a person's words what a file is instead of a private key.
+func noPrivateKey(text []byte) error {
+	if block, _ := pem.Decode(text); block != nil {
+		return nil
+	}
+	s := strings.TrimSpace(string(text))
+	switch _, _, _, _, err := gossh.ParseAuthorizedKey(text); {
+	case s == "":
+		return errors.New("it is empty")
+	case err == nil:
+		return errors.New("it holds a public key, and its private key is not in the agent; name the file of the private key")
+	case strings.HasPrefix(s, "PuTTY-User-Key-File-"):
+		return errors.New("it has PuTTY's format; convert it with: puttygen FILE -O private-openssh -o NEWFILE")
+	case strings.Contains(s, "-----BEGIN ") && !strings.Contains(s, "-----END "):
+		return errors.New("it is cut off: its END line is missing")
+	case strings.Contains(s, "-----BEGIN "):
+		return errors.New("it is damaged: what stands between its BEGIN and END lines is no key")
+	}
+	return errors.New("it holds no private key")
+}
+
+// mismatch warns of a .pub file that is another key's.
+func (f *keyFile) mismatch() {
+	if f.public != nil && !sameKey(f.public, f.signer.PublicKey()) {
+		f.o.notice(fmt.Sprintf("warning: %s.pub is of another key than %s, which is the one that is used", f.path, f.path))
+	}
+}
+
+// key is the file's key. One with a passphrase asks for it when it signs: so
+// only when the server is known to take it.
+func (f *keyFile) key() adit.Key {
+	k := adit.Key{Signer: &fileSigner{f}, Comment: f.path, Probe: f.signer == nil}
+	if f.signer != nil && !f.o.addsKeys() {
+		k.Signer = f.signer
+	}
+	return k
+}
