@@ -30,14 +30,15 @@ func askpassRules(getenv func(string) string) (first, may bool) {
 const maxAskpass = 64 << 10
 
 // askpass has SSH_ASKPASS, or ssh-askpass, ask. ok is false when it gave no
-// answer: a person who cancels is no error.
-func askpass(ctx context.Context, question string) (answer string, ok bool, err error) {
+// answer: a person who cancels is no error. env is added to its environment.
+func askpass(ctx context.Context, question string, env ...string) (answer string, ok bool, err error) {
 	program := os.Getenv("SSH_ASKPASS")
 	if program == "" {
 		program = "ssh-askpass"
 	}
 	cmd := exec.CommandContext(ctx, program, question)
 	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), env...)
 	cmd.WaitDelay = time.Second
 	out := &limitedBuffer{limit: maxAskpass}
 	cmd.Stdout = out
@@ -54,6 +55,23 @@ func askpass(ctx context.Context, question string) (answer string, ok bool, err 
 		return "", false, nil
 	}
 	return "", false, fmt.Errorf("SSH_ASKPASS: %w", err)
+}
+
+// Confirm implements setup.Confirmer. Only the program is asked, with
+// SSH_ASKPASS_PROMPT=confirm; where it may not be, the answer is no (OpenSSH,
+// readpass.c, ask_permission).
+func (t *terminal) Confirm(ctx context.Context, question string) (yes bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, may := askpassRules(os.Getenv); !may {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(t.lifetime, func() { cancel(context.Cause(t.lifetime)) })
+	defer stop()
+	answer, ok, err := askpass(ctx, question, "SSH_ASKPASS_PROMPT=confirm")
+	return ok && (answer == "" || strings.EqualFold(answer, "yes")), err
 }
 
 // limitedBuffer keeps the first bytes and drops the rest.

@@ -79,3 +79,30 @@ func TestAskpass(t *testing.T) {
 		t.Errorf("given up: got %v, %v, want %v", ok, err, cause)
 	}
 }
+
+// A question for yes or no goes to the program alone, which learns that it is
+// one; an empty answer and yes are consent.
+func TestConfirm(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the programs are shell scripts")
+	}
+	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+	who := &terminal{lifetime: t.Context()}
+	for script, want := range map[string]bool{
+		`echo yes`: true, `echo YES`: true, `echo`: true, `true`: true, `echo no`: false, `echo y`: false, `exit 1`: false, `echo yes; exit 1`: false,
+		`[ "$SSH_ASKPASS_PROMPT" = confirm ] || echo no`: true,
+	} {
+		path := filepath.Join(t.TempDir(), "askpass")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("SSH_ASKPASS", path)
+		if got, err := who.Confirm(t.Context(), "Really?"); got != want || err != nil {
+			t.Errorf("%s: got %v, %v, want %v", script, got, err, want)
+		}
+	}
+	t.Setenv("SSH_ASKPASS_REQUIRE", "never")
+	if got, err := who.Confirm(t.Context(), "Really?"); got || err != nil {
+		t.Errorf("where no program may be asked: got %v, %v, want no", got, err)
+	}
+}
