@@ -1,0 +1,162 @@
+package alias_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/alias"
+	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/knownhosts"
+)
+
+// newHome makes a home folder with a configuration for the server.
+func newHome(t *testing.T, s *testpeer.Server, more string) (home string) {
+	t.Helper()
+	home = t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
+	t.Setenv("SSH_AUTH_SOCK", "")
+	text := fmt.Sprintf("Host db-bastion\n\tHostName %s\n\tPort %d\n\tUser %s\n\tGlobalKnownHostsFile none\n%s", s.Host(), s.Port(), s.User, more)
+	for name, content := range map[string]string{"config": text, "id_ed25519": read(t, s.Key.Path)} {
+		path := filepath.Join(home, ".ssh", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return home
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// trust puts the server's key into known_hosts.
+func trust(t *testing.T, home string, s *testpeer.Server) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(read(t, s.KnownHosts(t))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// One call takes the person's files, and goes where the configuration says.
+func TestDial(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	trust(t, newHome(t, s, ""), s)
+	c, err := alias.Dial(t.Context(), "db-bastion", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	conn, err := c.DialContext(t.Context(), "tcp", testpeer.GreetingTarget(t, "hello from inside").Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	b := make([]byte, 100)
+	if n, _ := conn.Read(b); !strings.HasPrefix("hello from inside", string(b[:n])) || n == 0 {
+		t.Errorf("got %q from inside", b[:n])
+	}
+	if _, err := alias.Dial(t.Context(), "nobody@db-bastion", &alias.Options{Set: []string{"IdentityFile=none", "IdentityAgent=none"}}); err == nil {
+		t.Error("another user without a key is let in")
+	} else if e, ok := errors.AsType[*adit.AuthError](err); !ok || e.User != "nobody" {
+		t.Errorf("another user without a key: got %v, want an AuthError for nobody", err)
+	}
+}
+
+// Without hooks an unknown host is an error, and nothing is written down; with
+// one, a person decides.
+func TestUnknownHost(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	home := newHome(t, s, "")
+	known := filepath.Join(home, ".ssh", "known_hosts")
+	_, err := alias.Dial(t.Context(), "db-bastion", nil)
+	if e, ok := errors.AsType[*knownhosts.UnknownError](err); !ok {
+		t.Errorf("got %v, %v, want an UnknownError", err, e)
+	}
+	if _, err := os.Stat(known); err == nil {
+		t.Error("the unknown key was written down")
+	}
+	for _, answer := range []string{"no", "yes"} {
+		var questions []string
+		c, err := alias.Dial(t.Context(), "db-bastion", &alias.Options{Ask: func(_ context.Context, q string, echo bool) (string, error) {
+			questions = append(questions, q)
+			return answer, nil
+		}})
+		if err == nil {
+			c.Close()
+		}
+		if _, ok := errors.AsType[*knownhosts.UnknownError](err); ok != (answer == "no") || len(questions) != 1 {
+			t.Errorf("%s: got %v after the questions %q", answer, err, questions)
+		}
+	}
+	if !strings.Contains(read(t, known), strings.Fields(read(t, s.KnownHosts(t)))[2]) {
+		t.Error("the key that was confirmed is not in known_hosts")
+	}
+}
+
+// What would have to be asked is named.
+func TestNobodyToAsk(t *testing.T) {
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	home := newHome(t, s, "")
+	trust(t, home, s)
+	id := filepath.Join(home, ".ssh", "id_ed25519")
+	if out, err := exec.Command("ssh-keygen", "-q", "-p", "-a", "1", "-N", "open sesame", "-f", id).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	_, err := alias.Dial(t.Context(), "db-bastion", nil)
+	if want := id + " does not sign: it needs a passphrase, and there is nobody to ask"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want it to say: %s", err, want)
+	}
+	ask := func(answer string, err error) *alias.Options {
+		return &alias.Options{Ask: func(_ context.Context, q string, echo bool) (string, error) {
+			if want := "Enter passphrase for key '" + id + "': "; q != want || echo {
+				t.Errorf("asks %q, echo %v, want %q without", q, echo, want)
+			}
+			return answer, err
+		}}
+	}
+	c, err := alias.Dial(t.Context(), "db-bastion", ask("open sesame", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if _, err = alias.Dial(t.Context(), "db-bastion", ask("", adit.ErrSkip)); err == nil {
+		t.Error("a cancelled question lets in")
+	}
+}
+
+// What is no name of a host, and what the files don't allow, is said at once.
+func TestBadAlias(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	for _, tt := range []struct{ alias, set, want string }{
+		{"", "User=x", "it is not [user@]host"},
+		{"-oProxyCommand=x", "User=x", "it is not [user@]host"},
+		{"ssh://", "User=x", "it is not [user@]host"},
+		{"db", "Nonsense=yes", "nonsense"},
+		{"db", "Tunnel=yes", "Tunnel"},
+	} {
+		if _, err := alias.Dial(t.Context(), tt.alias, &alias.Options{File: "none", Set: []string{tt.set}}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q with %s: got %v, want %q", tt.alias, tt.set, err, tt.want)
+		}
+	}
+}
