@@ -3,6 +3,7 @@ package testpeer
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -106,7 +107,33 @@ type Server struct {
 	// runs `cat` as a command.
 	Forwards, Execs bool
 
-	log *logBuffer
+	log       *logBuffer
+	authorize func(t testing.TB, line string) // nil if only Key is let in
+}
+
+// Authorize lets another key in, from now on. line is as in authorized_keys, and
+// not every server knows the options in it. It needs sshd, dropbear or x/crypto.
+func (s *Server) Authorize(t testing.TB, line string) {
+	t.Helper()
+	if s.authorize == nil {
+		t.Fatalf("testpeer: %s lets no other keys in", s.Name)
+	}
+	s.authorize(t, line)
+}
+
+// appendTo authorizes by a file that is read for each login.
+func appendTo(path string) func(testing.TB, string) {
+	return func(t testing.TB, line string) {
+		t.Helper()
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteString(line + "\n")
+		if cerr := f.Close(); err != nil || cerr != nil {
+			t.Fatal(err, cerr)
+		}
+	}
 }
 
 // Log returns what the server said so far; empty for servers in this process.

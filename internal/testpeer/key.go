@@ -31,7 +31,7 @@ type Key struct {
 var KeyTypes = []string{"ed25519", "ecdsa", "rsa"}
 
 // NewKey makes a key pair of a type in KeyTypes: Ed25519, ECDSA on P-256 or RSA
-// with 2048 bits.
+// with 2048 bits. ecdsa-384 and ecdsa-521 are types too.
 func NewKey(t testing.TB, typ string) *Key {
 	t.Helper()
 	return newKeyAt(t, filepath.Join(t.TempDir(), "id_"+typ), typ)
@@ -46,6 +46,10 @@ func newKeyAt(t testing.TB, path, typ string) *Key {
 		_, private, err = ed25519.GenerateKey(rand.Reader)
 	case "ecdsa":
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "ecdsa-384":
+		private, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ecdsa-521":
+		private, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case "rsa":
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
 	default:

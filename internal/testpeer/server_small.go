@@ -18,21 +18,22 @@ import (
 const smallUser = "tester"
 
 // smallHome makes smallUser's home and returns the environment in which it is
-// theirs.
-func smallHome(t testing.TB, authorized *Key) (env []string) {
+// theirs, and its authorized_keys.
+func smallHome(t testing.TB, authorized *Key) (env []string, keys string) {
 	t.Helper()
 	wrapper := find(t, "nss_wrapper")
 	home := privateDir(t)
 	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(home, ".ssh", "authorized_keys"), authorized.Line()+"\n")
+	keys = filepath.Join(home, ".ssh", "authorized_keys")
+	writeFile(t, keys, authorized.Line()+"\n")
 	dir := t.TempDir()
 	passwd, group := filepath.Join(dir, "passwd"), filepath.Join(dir, "group")
 	u := currentUser(t)
 	writeFile(t, passwd, fmt.Sprintf("%s:%s:%s:%s:tester:%s:/bin/sh\n", smallUser, passwordHash, u.Uid, u.Gid, home))
 	writeFile(t, group, fmt.Sprintf("%s:x:%s:\n", smallUser, u.Gid))
-	return cleanEnv(home, "LD_PRELOAD="+wrapper, "NSS_WRAPPER_PASSWD="+passwd, "NSS_WRAPPER_GROUP="+group)
+	return cleanEnv(home, "LD_PRELOAD="+wrapper, "NSS_WRAPPER_PASSWD="+passwd, "NSS_WRAPPER_GROUP="+group), keys
 }
 
 // privateDir makes a directory that nobody else can write to, nor to any above
@@ -64,7 +65,8 @@ func Dropbear(t testing.TB) *Server {
 	dir := t.TempDir()
 	s := &Server{Name: "dropbear", Forwards: true, Execs: true}
 	s.User, s.Key, s.Password = smallUser, NewKey(t, "ed25519"), password
-	env := smallHome(t, s.Key)
+	env, authorized := smallHome(t, s.Key)
+	s.authorize = appendTo(authorized)
 
 	host := newKeyAt(t, filepath.Join(dir, "host"), "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
@@ -87,7 +89,7 @@ func TinySSH(t testing.TB) *Server {
 	tinysshd, makekey := find(t, "tinysshd"), find(t, "tinysshd-makekey")
 	s := &Server{Name: "tinysshd", Execs: true}
 	s.User, s.Key = smallUser, NewKey(t, "ed25519")
-	env := smallHome(t, s.Key)
+	env, _ := smallHome(t, s.Key)
 
 	keys := filepath.Join(t.TempDir(), "keys")
 	run(t, exec.Command(makekey, keys))

@@ -67,6 +67,7 @@ func SSHD(t testing.TB, o SSHDOptions) *Server {
 	}
 	authorized := filepath.Join(dir, "authorized_keys")
 	writeFile(t, authorized, s.Key.Line()+"\n")
+	s.authorize = appendTo(authorized)
 	if o.LogLevel == "" {
 		o.LogLevel = "VERBOSE"
 	}

@@ -18,9 +18,18 @@ func XCrypto(t testing.TB) *Server {
 	s.User, s.Key, s.Password = "tester", NewKey(t, "ed25519"), password
 	host := NewKey(t, "ed25519")
 	s.HostKeys = []gossh.PublicKey{host.Public}
+	var authorized sync.Map // of keys in wire form
+	authorized.Store(string(s.Key.Public.Marshal()), true)
+	s.authorize = func(t testing.TB, line string) {
+		key, _, _, _, err := gossh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		authorized.Store(string(key.Marshal()), true)
+	}
 	config := &gossh.ServerConfig{
 		PublicKeyCallback: func(meta gossh.ConnMetadata, key gossh.PublicKey) (*gossh.Permissions, error) {
-			if meta.User() != s.User || string(key.Marshal()) != string(s.Key.Public.Marshal()) {
+			if _, ok := authorized.Load(string(key.Marshal())); !ok || meta.User() != s.User {
 				return nil, gossh.ErrNoAuth
 			}
 			return nil, nil
