@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -35,6 +36,14 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// loginEndedHint is for a server that hangs up in the middle of a login.
+func loginEndedHint(err error) string {
+	if stage, ok := errors.AsType[*adit.StageError](err); ok && stage.Stage == "login" && errors.Is(err, io.EOF) {
+		return "the server gave up on the login: it may not wait so long for an answer (LoginGraceTime of sshd), or refuses this user or address; its log says which"
+	}
+	return ""
 }
 
 // authHint says what might help a login by key, which is what most servers want.

@@ -62,7 +62,7 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
 	}
-	return ""
+	return loginEndedHint(err)
 }
 
 func plainKey(k gossh.PublicKey) gossh.PublicKey {
