@@ -37,7 +37,7 @@ func parsePrivate(text, passphrase []byte) (private any, err error) {
 		case k == nil:
 		case k.Type() == gossh.KeyAlgoSKED25519, k.Type() == gossh.KeyAlgoSKECDSA256:
 			return nil, fmt.Errorf("%s keys sign in a token, which works through an agent only: ssh-add FILE", k.Type())
-		case k.Type() == gossh.InsecureKeyAlgoDSA:
+		case k.Type() == "ssh-dss":
 			return nil, errors.New("DSA keys are not used any more")
 		}
 	}
