@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -209,6 +210,28 @@ func TestOrderOfKeys(t *testing.T) {
 		if strings.Join(got, ", ") != tt.want || len(notices) > 0 {
 			t.Errorf("only %v: tries %s; told %q\nwant %s", tt.only, strings.Join(got, ", "), notices, tt.want)
 		}
+	}
+}
+
+// A file that can't be used still tells, without a .pub, which key of the agent
+// is meant.
+func TestUnusableFileNamesAgentKey(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes are not looked at")
+	}
+	k := testpeer.NewKey(t, "ed25519")
+	raw, err := gossh.ParseRawPrivateKey(readFile(t, k.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := agent.NewKeyring()
+	if err := errors.Join(ring.Add(agent.AddedKey{PrivateKey: raw}), os.Remove(k.Path+".pub"), os.Chmod(k.Path, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	path, _ := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	keys, notices := keysOf(t, &Options{IdentityFiles: []string{k.Path}, IdentitiesOnly: true, IdentityAgent: path})
+	if len(keys) != 1 || len(notices) > 0 {
+		t.Errorf("%d keys, told %q; want the agent's, and no word", len(keys), notices)
 	}
 }
 
