@@ -18,7 +18,7 @@ type UnknownError struct {
 
 func (e *UnknownError) Error() string {
 	return fmt.Sprintf("the host %s is not known: %s key fingerprint is %s (searched %s)",
-		e.Host, keyName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(e.Files, ", "))
+		e.Host, TypeName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(e.Files, ", "))
 }
 
 // MismatchError says that the host is known with other keys only.
@@ -31,10 +31,10 @@ type MismatchError struct {
 func (e *MismatchError) Error() string {
 	var want []string
 	for _, w := range e.Want {
-		want = append(want, fmt.Sprintf("%s %s (%s:%d)", keyName(w.Key), gossh.FingerprintSHA256(w.Key), w.File, w.Line))
+		want = append(want, fmt.Sprintf("%s %s (%s:%d)", TypeName(w.Key), gossh.FingerprintSHA256(w.Key), w.File, w.Line))
 	}
 	return fmt.Sprintf("the key of %s has changed: it shows %s %s, known is %s. Somebody may be listening in, or the key was replaced",
-		e.Host, keyName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(want, ", "))
+		e.Host, TypeName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(want, ", "))
 }
 
 // RevokedError says that the key, or the key of its authority, is revoked.
@@ -58,138 +58,162 @@ func (e *CertificateError) Error() string {
 	return fmt.Sprintf("host certificate of %s: %s", e.Host, e.Text)
 }
 
-func keyName(k gossh.PublicKey) string {
+// TypeName returns OpenSSH's name for a key's type: ED25519, ECDSA, RSA, with -SK
+// for keys on tokens and -CERT for certificates.
+func TypeName(k gossh.PublicKey) string {
+	suffix := ""
 	if cert, ok := k.(*gossh.Certificate); ok {
-		k = cert.Key
+		k, suffix = cert.Key, "-CERT"
 	}
-	name := strings.TrimPrefix(k.Type(), "ssh-")
+	name, _, _ := strings.Cut(k.Type(), "@")
+	name, token := strings.CutPrefix(name, "sk-")
+	if token {
+		suffix = "-SK" + suffix
+	}
+	name = strings.TrimPrefix(name, "ssh-")
 	name, _, _ = strings.Cut(name, "-sha2")
-	return strings.ToUpper(name)
+	if name == "dss" {
+		name = "dsa"
+	}
+	return strings.ToUpper(name) + suffix
 }
 
 func same(a, b gossh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
-// lookup returns the entries for h that are not revocations: those that name its
-// port, or, when there is none, those that name no port. exact says that it is
-// the former.
-func (db *DB) lookup(h Host) (found []Entry, exact bool) {
-	find := func(host string) (found []Entry) {
-		for _, e := range db.Entries {
-			if e.Marker != "revoked" && e.matches(host) {
-				found = append(found, e)
-			}
-		}
-		return found
-	}
-	found = find(h.String())
-	if len(found) == 0 && h.Port != 22 && h.Port != 0 {
-		return find(Host{Name: h.Name}.String()), false
-	}
-	return found, true
+// Status is what the files say about a host and a key.
+type Status int
+
+// What Judge finds.
+const (
+	IsUnknown Status = iota // no line is for the host
+	IsKnown                 // a line has the key, or the authority of its valid certificate
+	IsChanged               // the host's lines have other keys only
+	IsRevoked               // a line revokes the key or its authority
+)
+
+// Verdict is what the files say about a key that a host shows.
+type Verdict struct {
+	Status Status
+	// Entry is the line that decided: the one with the key or its authority, the
+	// last of those with other keys, the revocation. Nil for IsUnknown.
+	Entry *Entry
+	// Others are the host's lines with other keys, for IsChanged.
+	Others []Entry
+	// Key is what was judged in the end: the bare key of a certificate that did
+	// not count.
+	Key gossh.PublicKey
+	// PortLess says that Entry names no port while the host has one that is not
+	// 22.
+	PortLess bool
+	// Certificate says why a certificate does not count although its authority
+	// is known.
+	Certificate error
 }
 
-// Check judges the key that h shows. It returns nil for a known key or a valid
-// certificate of a known authority, and *UnknownError, *MismatchError,
-// *RevokedError or *CertificateError otherwise.
-func (db *DB) Check(h Host, key gossh.PublicKey, now time.Time) error {
-	cert, isCert := key.(*gossh.Certificate)
-	for _, e := range db.Entries {
-		if e.Marker == "revoked" && (same(e.Key, key) || isCert && (same(e.Key, cert.SignatureKey) || same(e.Key, cert.Key))) {
-			return &RevokedError{h, e}
-		}
+// Judge judges the key that h shows, as OpenSSH does (sshconnect.c,
+// check_host_key). Lines that name h's port come first; where they know nothing,
+// those without a port can vouch for the key, but say nothing against it. A
+// certificate that does not count is judged by its bare key.
+func (db *DB) Judge(h Host, key gossh.PublicKey, now time.Time) Verdict {
+	v := Verdict{Key: key}
+	if v.Entry = db.revocation(key); v.Entry != nil {
+		v.Status = IsRevoked
+		return v
 	}
-	entries, exact := db.lookup(h)
-	if isCert {
-		for _, e := range entries {
-			if e.Marker == "cert-authority" && same(e.Key, cert.SignatureKey) {
-				return checkCert(h, cert, now)
+	names := []string{h.String()}
+	if bare := (Host{Name: h.Name}).String(); bare != names[0] {
+		names = append(names, bare)
+	}
+	if cert, ok := key.(*gossh.Certificate); ok {
+		for i, name := range names {
+			ca := db.authority(name, cert.SignatureKey)
+			if ca == nil {
+				continue
 			}
+			if v.Certificate = db.checkCert(h, cert, now); v.Certificate == nil {
+				v.Status, v.Entry, v.PortLess = IsKnown, ca, i > 0
+				return v
+			}
+			break
 		}
-		key = cert.Key // OpenSSH falls back to the bare key
+		v.Key = cert.Key
 	}
-	var others []Entry
-	for _, e := range entries {
-		if e.Marker != "" {
+	for i, name := range names {
+		found, others := db.plain(name, v.Key)
+		switch {
+		case found != nil:
+			v.Status, v.Entry, v.PortLess = IsKnown, found, i > 0
+			return v
+		case i == 0 && len(others) > 0:
+			// Keys of other types count too: a host that is known is never taken
+			// for an unknown one.
+			v.Status, v.Entry, v.Others = IsChanged, &others[len(others)-1], others
+			return v
+		}
+	}
+	return v
+}
+
+// revocation returns the line that revokes a key, or a certificate's authority.
+func (db *DB) revocation(key gossh.PublicKey) *Entry {
+	cert, isCert := key.(*gossh.Certificate)
+	for i, e := range db.Entries {
+		if e.Marker == "revoked" && (same(e.Key, key) || isCert && (same(e.Key, cert.SignatureKey) || same(e.Key, cert.Key))) {
+			return &db.Entries[i]
+		}
+	}
+	return nil
+}
+
+// authority returns the line that makes ca an authority for a name.
+func (db *DB) authority(name string, ca gossh.PublicKey) *Entry {
+	for i := range db.Entries {
+		if e := &db.Entries[i]; e.Marker == "cert-authority" && same(e.Key, ca) && e.matches(name) {
+			return e
+		}
+	}
+	return nil
+}
+
+// plain returns the line with a name's key, or all lines with other keys.
+func (db *DB) plain(name string, key gossh.PublicKey) (found *Entry, others []Entry) {
+	for i := range db.Entries {
+		e := &db.Entries[i]
+		if e.Marker != "" || !e.matches(name) {
 			continue
 		}
 		if same(e.Key, key) {
-			return nil
+			return e, nil
 		}
-		others = append(others, e)
+		others = append(others, *e)
 	}
-	// As in OpenSSH, keys of other types are no contradiction by themselves, but
-	// a host that is known is never taken for an unknown one. An entry without a
-	// port can vouch for another port, but says nothing against its key.
-	if len(others) > 0 && exact {
-		return &MismatchError{h, key, others}
+	return nil, others
+}
+
+// Check is Judge as an error: nil for a known key or a valid certificate of a
+// known authority, and *UnknownError, *MismatchError, *RevokedError or
+// *CertificateError otherwise.
+func (db *DB) Check(h Host, key gossh.PublicKey, now time.Time) error {
+	return db.Error(h, db.Judge(h, key, now))
+}
+
+// Error returns what Check returns for a verdict about h.
+func (db *DB) Error(h Host, v Verdict) error {
+	switch {
+	case v.Status == IsKnown:
+		return nil
+	case v.Status == IsRevoked:
+		return &RevokedError{h, *v.Entry}
+	case v.Status == IsChanged:
+		return &MismatchError{h, v.Key, v.Others}
+	case v.Certificate != nil:
+		return v.Certificate
 	}
-	return &UnknownError{h, key, db.Files}
+	return &UnknownError{h, v.Key, db.Files}
 }
 
 // CheckHostKey is Check for an address with its port, at this time. It has the
 // form that adit.Config.CheckHostKey wants.
 func (db *DB) CheckHostKey(address, _ string, key gossh.PublicKey) error {
 	return db.Check(SplitAddr(address), key, time.Now())
-}
-
-func checkCert(h Host, cert *gossh.Certificate, now time.Time) error {
-	fail := func(format string, args ...any) error {
-		return &CertificateError{h, fmt.Sprintf(format, args...)}
-	}
-	if cert.CertType != gossh.HostCert {
-		return fail("it is a user's certificate")
-	}
-	if len(cert.CriticalOptions) > 0 {
-		return fail("it has critical options")
-	}
-	if at := uint64(now.Unix()); at < cert.ValidAfter || cert.ValidBefore != gossh.CertTimeInfinity && at >= cert.ValidBefore {
-		return fail("it is not valid at this time")
-	}
-	checker := gossh.CertChecker{Clock: func() time.Time { return now }}
-	name := strings.ToLower(h.Name)
-	for _, p := range cert.ValidPrincipals {
-		if wildcard(strings.ToLower(p), name) {
-			if err := checker.CheckCert(p, cert); err != nil {
-				return fail("%v", err)
-			}
-			return nil
-		}
-	}
-	return fail("it is for %s", strings.Join(cert.ValidPrincipals, ", "))
-}
-
-// Algorithms puts those of the algorithms first that h has known keys for, so
-// that the server is asked for a key that can be judged. Order is kept
-// otherwise.
-func (db *DB) Algorithms(h Host, algorithms []string) []string {
-	known := map[string]bool{}
-	entries, _ := db.lookup(h)
-	for _, e := range entries {
-		t := e.Key.Type()
-		if e.Marker == "cert-authority" {
-			known["-cert-"] = true
-			continue
-		}
-		known[t] = true
-	}
-	var first, rest []string
-	for _, a := range algorithms {
-		t := a
-		switch a {
-		case gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSASHA512:
-			t = gossh.KeyAlgoRSA
-		}
-		if known[t] || known["-cert-"] && strings.Contains(a, "-cert-") {
-			first = append(first, a)
-		} else {
-			rest = append(rest, a)
-		}
-	}
-	return append(first, rest...)
-}
-
-// Knows reports whether the files have a key of h, or an authority for it, that
-// a host key algorithm is about.
-func (db *DB) Knows(h Host, algorithm string) bool {
-	return algorithm != "" && db.Algorithms(h, []string{"", algorithm})[0] == algorithm
 }

@@ -6,8 +6,9 @@
 // without a port vouches for its key on any port that no entry names. In one
 // place it is stricter: a key marked @revoked is revoked for every host.
 //
-// Load reads files, DB.Check judges a key, DB.Algorithms says which key types
-// to ask a server for, and Append adds a line.
+// Load reads files, DB.Check and DB.Judge judge a key, DB.Algorithms says which
+// key types to ask a server for, Append adds a line, and DB.Compare and Replace
+// follow a server's announcement of its keys.
 package knownhosts
 
 import (
@@ -21,6 +22,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,11 +50,15 @@ type Warning struct {
 
 func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text) }
 
-// DB is the content of known_hosts files. It is not modified after Load.
+// DB is the content of known_hosts files. It is not modified while in use.
 type DB struct {
 	Files    []string
 	Entries  []Entry
 	Warnings []Warning
+	// CASignatures are the algorithms with which authorities may sign
+	// certificates (ssh_config: CASignatureAlgorithms). Nil means all but those
+	// with SHA-1.
+	CASignatures []string
 }
 
 // Load reads files. Those that do not exist count as empty.
@@ -69,6 +75,16 @@ func Load(files ...string) (*DB, error) {
 		db.parse(name, b)
 	}
 	return db, nil
+}
+
+// Add returns a DB that has the lines of text too, which come from a source
+// called name.
+func (db *DB) Add(name string, text []byte) *DB {
+	more := *db
+	more.Files = append(slices.Clone(db.Files), name)
+	more.Entries, more.Warnings = slices.Clone(db.Entries), slices.Clone(db.Warnings)
+	more.parse(name, text)
+	return &more
 }
 
 func (db *DB) parse(name string, b []byte) {
