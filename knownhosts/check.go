@@ -31,7 +31,7 @@ type MismatchError struct {
 func (e *MismatchError) Error() string {
 	var want []string
 	for _, w := range e.Want {
-		want = append(want, fmt.Sprintf("%s %s (%s:%d)", TypeName(w.Key), gossh.FingerprintSHA256(w.Key), w.File, w.Line))
+		want = append(want, fmt.Sprintf("%s %s (%s)", TypeName(w.Key), gossh.FingerprintSHA256(w.Key), w.where()))
 	}
 	return fmt.Sprintf("the key of %s has changed: it shows %s %s, known is %s. Somebody may be listening in, or the key was replaced",
 		e.Host, TypeName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(want, ", "))
@@ -44,7 +44,7 @@ type RevokedError struct {
 }
 
 func (e *RevokedError) Error() string {
-	return fmt.Sprintf("the key that %s shows is revoked (%s:%d)", e.Host, e.Entry.File, e.Entry.Line)
+	return fmt.Sprintf("the key that %s shows is revoked (%s)", e.Host, e.Entry.where())
 }
 
 // CertificateError says why a host certificate is not accepted although its

@@ -41,6 +41,9 @@ type Entry struct {
 	Key      gossh.PublicKey
 }
 
+// where is FILE:LINE.
+func (e *Entry) where() string { return fmt.Sprintf("%s:%d", e.File, e.Line) }
+
 // Warning is a line that could not be used.
 type Warning struct {
 	File string
@@ -108,6 +111,9 @@ func (db *DB) parse(name string, b []byte) {
 func parseLine(line string) (*Entry, error) {
 	if len(line) > maxLine {
 		return nil, fmt.Errorf("line is longer than %d bytes", maxLine)
+	}
+	if line == "" || line[0] == '#' {
+		return nil, errors.New("line has no entry")
 	}
 	e := new(Entry)
 	f := strings.Fields(line)
