@@ -20,14 +20,18 @@ import (
 
 // Client is a connection to an SSH server, logged in.
 //
-// Goroutines: the transport's flusher, the mux's reader and handlers, and the
-// keepalive loop with Config.AliveInterval. Close waits for them.
+// Goroutines: the transport's flusher, the mux's reader and handlers, the
+// keepalive loop with Config.AliveInterval, and Config.ServerKeys with a watcher
+// of its context. Close waits for them.
 type Client struct {
 	t     *transport.Conn
 	m     *mux.Mux
 	cfg   *Config
 	user  string
 	ahead ahead
+
+	unverified    bool // immutable
+	announcedOnce bool // owned by the mux's goroutine for global requests
 
 	wg sync.WaitGroup
 }
@@ -85,18 +89,22 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		return nil, errors.New("adit: a user name is required, in the target or in Config.User")
 	}
 	tc := cfg.transport(address, watch.unhurried(cfg.CheckHostKey))
+	unverified := tolerate(tc)
 	t, err := transport.Client(limited, nc, tc)
 	watch.end()
 	if err != nil {
 		return nil, &StageError{"handshake", address, err}
 	}
-	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}}
+	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
 	quirks := transport.QuirksOf(peer)
-	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse, PeerPaces: quirks.Paces})
+	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse, Global: c.global(), PeerPaces: quirks.Paces})
 	auth := userauth.ClientConfig{
 		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
+	}
+	if c.unverified { // who listens in must not learn a secret
+		auth.Password, auth.NewPassword, auth.Answer = nil, nil, nil
 	}
 	if cfg.Ahead != "" {
 		if err := c.ahead.begin(c.m); err != nil {
@@ -132,6 +140,16 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 // refuse answers the server's opens: we asked for none.
 func refuse(p *mux.Pending) {
 	p.Reject(wire.OpenAdministrativelyProhibited, "nobody asked for such channels")
+}
+
+// global answers the server's global requests; nil refuses them all.
+func (c *Client) global() func(name string, data []byte) (bool, []byte) {
+	if c.cfg.ServerKeys == nil {
+		return nil
+	}
+	return func(name string, data []byte) (bool, []byte) {
+		return name == wire.GlobalHostKeys && c.announced(data), nil
+	}
 }
 
 // keepAlive asks the server now and then and ends the connection when it stays

@@ -35,11 +35,17 @@ type Config struct {
 	User string
 
 	// CheckHostKey decides whether the server's key is trusted. host is the
-	// address as given to Dial, with its port. Required.
+	// address as given to Dial, with its port. Required. To go on with a server
+	// that may be another one, return an error that wraps ErrUnverified.
 	CheckHostKey func(host, algorithm string, key gossh.PublicKey) error
 	// HostKeyAlgorithms in order of preference (HostKeyAlgorithms). Nil means
 	// all that are supported and safe, certificates and Ed25519 first.
 	HostKeyAlgorithms []string
+
+	// ServerKeys is called when the server has told, after the login, which host
+	// keys it has (UpdateHostKeys). It runs on a goroutine of its own, once; ctx
+	// ends with the connection, and Close waits for it. Nil: nobody wants to know.
+	ServerKeys func(ctx context.Context, keys *ServerKeys)
 
 	// Keys are tried in order (IdentityFile, IdentityAgent). Called once, before
 	// the login begins: it should not bother a person, see ContextSigner.

@@ -1,6 +1,8 @@
 package adit
 
 import (
+	"errors"
+
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
@@ -33,6 +35,13 @@ var ErrClosed = transport.ErrClosed
 // asked, as it is or wrapped with the reason: the method is left out. Other
 // errors end the login.
 var ErrSkip = userauth.ErrSkip
+
+// ErrUnverified is what Config.CheckHostKey returns, wrapped or not, for a key
+// that is not the server's as far as one knows when the connection is to go on
+// all the same (StrictHostKeyChecking=no and a changed key): without passwords
+// and keyboard-interactive, whose secrets whoever is there could use. See
+// Client.Unverified.
+var ErrUnverified = errors.New("the server's host key is not verified")
 
 // StageError says in which stage of connecting an error occurred.
 type StageError struct {

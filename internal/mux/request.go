@@ -199,8 +199,15 @@ func (m *Mux) Request(ctx context.Context, name string, wantReply bool, data []b
 		}
 		return r.ok, r.data, nil
 	case <-ctx.Done():
-		return false, nil, context.Cause(ctx)
 	}
+	select {
+	case r, open := <-answer: // both were ready
+		if open {
+			return r.ok, r.data, nil
+		}
+	default:
+	}
+	return false, nil, context.Cause(ctx)
 }
 
 // globalReply hands an answer to who waits longest. An answer that nobody waits
