@@ -31,7 +31,7 @@ type MismatchError struct {
 func (e *MismatchError) Error() string {
 	var want []string
 	for _, w := range e.Want {
-		want = append(want, fmt.Sprintf("%s %s (%s)", TypeName(w.Key), gossh.FingerprintSHA256(w.Key), w.where()))
+		want = append(want, fmt.Sprintf("%s %s (%s)", TypeName(w.Key), gossh.FingerprintSHA256(w.Key), w.Where()))
 	}
 	return fmt.Sprintf("the key of %s has changed: it shows %s %s, known is %s. Somebody may be listening in, or the key was replaced",
 		e.Host, TypeName(e.Key), gossh.FingerprintSHA256(e.Key), strings.Join(want, ", "))
@@ -44,7 +44,7 @@ type RevokedError struct {
 }
 
 func (e *RevokedError) Error() string {
-	return fmt.Sprintf("the key that %s shows is revoked (%s)", e.Host, e.Entry.where())
+	return fmt.Sprintf("the key that %s shows is revoked (%s)", e.Host, e.Entry.Where())
 }
 
 // CertificateError says why a host certificate is not accepted although its
@@ -152,6 +152,31 @@ func (db *DB) Judge(h Host, key gossh.PublicKey, now time.Time) Verdict {
 		}
 	}
 	return v
+}
+
+// Lookup says what the plain lines of one name, in the files' form, say about a
+// key, and which line: that with the key, or the last one with another. It does
+// not fall back on lines without a port, and does not look at revocations.
+func (db *DB) Lookup(name string, key gossh.PublicKey) (Status, *Entry) {
+	found, others := db.plain(name, key)
+	switch {
+	case found != nil:
+		return IsKnown, found
+	case len(others) > 0:
+		return IsChanged, &others[len(others)-1]
+	}
+	return IsUnknown, nil
+}
+
+// OtherNames returns the plain lines that have the key, but are not for h.
+func (db *DB) OtherNames(h Host, key gossh.PublicKey) (found []Entry) {
+	name := h.String()
+	for _, e := range db.Entries {
+		if e.Marker == "" && same(e.Key, key) && !e.matches(name) {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // revocation returns the line that revokes a key, or a certificate's authority.

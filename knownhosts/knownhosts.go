@@ -41,8 +41,8 @@ type Entry struct {
 	Key      gossh.PublicKey
 }
 
-// where is FILE:LINE.
-func (e *Entry) where() string { return fmt.Sprintf("%s:%d", e.File, e.Line) }
+// Where is FILE:LINE.
+func (e *Entry) Where() string { return fmt.Sprintf("%s:%d", e.File, e.Line) }
 
 // Warning is a line that could not be used.
 type Warning struct {
@@ -80,13 +80,24 @@ func Load(files ...string) (*DB, error) {
 	return db, nil
 }
 
-// Add returns a DB that has the lines of text too, which come from a source
-// called name.
-func (db *DB) Add(name string, text []byte) *DB {
+// Add returns a DB that has those lines of text too that are for one of the
+// hosts, in the files' form. They come from a source called name. as, if not
+// empty, is whom they count for.
+func (db *DB) Add(name string, text []byte, as string, hosts ...string) *DB {
+	var read DB
+	read.parse(name, text)
 	more := *db
 	more.Files = append(slices.Clone(db.Files), name)
-	more.Entries, more.Warnings = slices.Clone(db.Entries), slices.Clone(db.Warnings)
-	more.parse(name, text)
+	more.Warnings = append(slices.Clone(db.Warnings), read.Warnings...)
+	more.Entries = slices.Clone(db.Entries)
+	for _, e := range read.Entries {
+		if slices.ContainsFunc(hosts, e.matches) {
+			if as != "" {
+				e.Patterns = as
+			}
+			more.Entries = append(more.Entries, e)
+		}
+	}
 	return &more
 }
 

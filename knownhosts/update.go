@@ -43,22 +43,22 @@ func (db *DB) Compare(h Host, address string, keys []gossh.PublicKey) Update {
 		switch {
 		case !byName && !byAddress:
 			if k >= 0 {
-				refuse(e.where() + " has one of its keys under another name")
+				refuse(e.Where() + " has one of its keys under another name")
 			}
 			continue
 		case e.Marker != "":
-			refuse(e.where() + " has a marker")
+			refuse(e.Where() + " has a marker")
 			continue
 		}
 		if address != "" && strings.Contains(e.Patterns, ",") && !(byName && byAddress) {
-			refuse(e.where() + " has another name or address beside it")
+			refuse(e.Where() + " has another name or address beside it")
 			if !byName {
 				continue
 			}
 		}
 		switch {
 		case strings.ContainsAny(e.Patterns, "*?") || strings.Count(e.Patterns, ",") > 1:
-			refuse(e.where() + " has a pattern or a list of names")
+			refuse(e.Where() + " has a pattern or a list of names")
 		case k >= 0:
 			seen[k] = true
 		default:
@@ -73,7 +73,7 @@ func (db *DB) Compare(h Host, address string, keys []gossh.PublicKey) Update {
 	for i := range db.Entries {
 		e := &db.Entries[i]
 		if slices.ContainsFunc(u.Old, func(k gossh.PublicKey) bool { return same(k, e.Key) }) && !e.matches(name) && (address == "" || !e.matches(address)) {
-			refuse(e.where() + " has an old key under another name")
+			refuse(e.Where() + " has an old key under another name")
 		}
 	}
 	return u

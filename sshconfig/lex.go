@@ -64,16 +64,19 @@ func lower(s string) string {
 
 var errQuotes = errors.New("a quote is not closed")
 
-// splitArgs splits what follows a keyword at blanks. Both kinds of quotes keep
-// blanks; a backslash quotes a quote, a backslash, or a blank outside quotes; #
-// where an argument could begin starts a comment (misc.c, argv_split).
-func splitArgs(s string) ([]string, error) {
+// splitArgs splits what follows a keyword at blanks; # where an argument could
+// begin starts a comment.
+func splitArgs(s string) ([]string, error) { return splitWords(s, true) }
+
+// splitWords splits at blanks. Both kinds of quotes keep blanks; a backslash
+// quotes a quote, a backslash, or a blank outside quotes (misc.c, argv_split).
+func splitWords(s string, comments bool) ([]string, error) {
 	var args []string
 	for i := 0; i < len(s); i++ {
 		if s[i] == ' ' || s[i] == '\t' {
 			continue
 		}
-		if s[i] == '#' {
+		if s[i] == '#' && comments {
 			break
 		}
 		var arg []byte

@@ -89,11 +89,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
 		}
 	}
-	a.Say = func(text string) {
-		if !a.quiet {
-			fmt.Fprintf(os.Stderr, "%s\n", strings.TrimRight(text, "\n"))
-		}
-	}
+	a.Say = a.sayAs
 	conf, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -125,6 +121,9 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 		return err
 	}
 	defer c.Close()
+	if c.Unverified() {
+		a.forwards = nil
+	}
 	if a.stdio != nil {
 		return runStdio(ctx, c, a)
 	}
@@ -166,6 +165,7 @@ func (a *sshArgs) load(ctx context.Context) (*sshconfig.Config, error) {
 // configure takes over what the configuration says.
 func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.quiet = slices.Contains([]string{"QUIET", "FATAL", "ERROR"}, c.LogLevel)
+	a.logLevel = c.LogLevel
 	a.verbose = max(a.verbose, map[string]int{"DEBUG": 1, "DEBUG2": 2, "DEBUG3": 3}[c.LogLevel])
 	a.forwards = setup.Forwards(c)
 	a.noCommand = c.SessionType == "none"

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +24,7 @@ func TestHostKeyQuestion(t *testing.T) {
 	t.Parallel()
 	s := testpeer.XCrypto(t)
 	fp := fingerprint(s.HostKeys[0])
-	const again = `Please type yes, no, or the fingerprint: $`
+	const again = `Please type 'yes', 'no' or the fingerprint: $`
 	for _, tt := range []struct {
 		name    string
 		answers []string
@@ -35,16 +36,17 @@ func TestHostKeyQuestion(t *testing.T) {
 		{"fingerprint", []string{" " + fp + " "}, 0, true},
 		{"no", []string{"no"}, 255, false},
 		{"no after all", []string{"y", "no"}, 255, false},
-		{"nonsense, then yes", []string{"", "why", "yes"}, 0, true},
-		{"nonsense", []string{"what", "why", fingerprint(s.Key.Public)}, 255, false},
+		{"nonsense, then yes", []string{"what", "why", fingerprint(s.Key.Public), "y", "yes"}, 0, true},
+		{"nothing", []string{"what", ""}, 255, false},
 		{"Ctrl-D", []string{ctrlD}, 255, false},
 		{"Ctrl-C", []string{ctrlC}, 255, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			known := filepath.Join(t.TempDir(), "known_hosts")
 			c := sit(t, t.TempDir(), cat(s, known, "-i", s.Key.Path, "-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no")...)
-			c.see(`The host \[127\.0\.0\.1\]:\d+ is not known\. Its ssh-ed25519 key has the fingerprint\r\n` + regexp.QuoteMeta(fp) +
-				`\r\nIs that right \(yes, no, or the fingerprint\)\? $`)
+			c.see(`The authenticity of host '\[127\.0\.0\.1\]:\d+ \(\[127\.0\.0\.1\]:\d+\)' can't be established\.\r\n` +
+				`ED25519 key fingerprint is ` + regexp.QuoteMeta(fp) + `\.\r\nThis key is not known by any other names\.\r\n` +
+				`Are you sure you want to continue connecting \(yes/no/\[fingerprint\]\)\? $`)
 			for i, a := range tt.answers {
 				if i > 0 {
 					c.see(again)
@@ -57,7 +59,7 @@ func TestHostKeyQuestion(t *testing.T) {
 			}
 			text := c.leaves(tt.status)
 			_, err := os.Stat(known)
-			if (err == nil) != tt.added || strings.Contains(text, "adit: warning: added the ssh-ed25519 key "+fp) != tt.added {
+			if (err == nil) != tt.added || strings.Contains(text, "Warning: Permanently added '[127.0.0.1]:"+strconv.Itoa(s.Port())+"' (ED25519) to the list of known hosts.") != tt.added {
 				t.Errorf("known_hosts: %v, want it written: %v; the terminal shows\n%s", err, tt.added, text)
 			}
 			if told := strings.Contains(text, "adit: error: "); told != (tt.status != 0 && tt.answers[0] != ctrlC) {

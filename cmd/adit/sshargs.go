@@ -34,6 +34,7 @@ type sshArgs struct {
 	noStdin    bool
 	noPty      bool
 	quiet      bool
+	logLevel   string
 	gateway    bool
 	exitOnFail bool
 }

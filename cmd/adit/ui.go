@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -47,7 +48,7 @@ func hint(err error) string {
 		return fmt.Sprintf("if that fingerprint is right, add it with: adit ssh -o StrictHostKeyChecking=accept-new … , or put this line into %s: %s",
 			e.Files[0], knownhosts.Line(e.Host, plainKey(e.Key), false))
 	}
-	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok {
+	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok && !strings.HasPrefix(e.Want[0].File, "KnownHostsCommand-") {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
@@ -70,6 +71,20 @@ func plainKey(k gossh.PublicKey) gossh.PublicKey {
 		return cert.Key
 	}
 	return k
+}
+
+// sayAs prints what OpenSSH says, in its words, if LogLevel lets it.
+func (a *sshArgs) sayAs(level, text string) {
+	loud := slices.Index([]string{"ERROR", "INFO", "VERBOSE"}, a.logLevel)
+	switch {
+	case a.logLevel == "QUIET" || a.logLevel == "FATAL":
+		return
+	case a.verbose > 0 || loud < 0 && a.logLevel != "":
+		loud = len("VERBOSE")
+	}
+	if slices.Index([]string{"ERROR", "INFO", "VERBOSE"}, level) <= max(loud, 0) {
+		fmt.Fprintln(os.Stderr, strings.TrimRight(text, "\n"))
+	}
 }
 
 // terminal asks questions on the controlling terminal, or by SSH_ASKPASS.

@@ -76,6 +76,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
 
 	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts
+	o.applyHostKeys(c)
 	// Defaults stay nil: messages name them shorter, and a default that is
 	// missing is not worth one.
 	given := func(keyword string) bool { return c.Origin(keyword) != sshconfig.Origin{} }
@@ -129,7 +130,6 @@ func unsupported(c *sshconfig.Config) error {
 		why     string
 		hint    string
 	}{
-		{"KnownHostsCommand", c.KnownHostsCommand != "", "commands that tell host keys are not there yet, and without them a wrong key could be accepted", "to go without it: -o KnownHostsCommand=none"},
 		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
 		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},
 		{"Tunnel", tunnels(c), "network tunnels are not there", "to go without one: -o Tunnel=no"},

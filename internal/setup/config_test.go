@@ -152,7 +152,7 @@ func TestForwardsOfTheConfiguration(t *testing.T) {
 
 // What would lead elsewhere, or trust more, is an error with its place.
 func TestWhatCanNotBeObeyed(t *testing.T) {
-	for _, line := range []string{"KnownHostsCommand /bin/true", "Tunnel yes", "SessionType subsystem"} {
+	for _, line := range []string{"Tunnel yes", "SessionType subsystem"} {
 		_, _, err := options(t, "Host *\n"+line+"\n")
 		e, ok := errors.AsType[*UnsupportedError](err)
 		if keyword, _, _ := strings.Cut(line, " "); !ok || e.Keyword != keyword || e.Origin.Line != 2 {

@@ -5,10 +5,15 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/knownhosts"
 )
@@ -20,18 +25,28 @@ func (o *Options) hostKeyAlgorithms() []string {
 	return algo.DefaultHostKeys()
 }
 
-// hostKeys decides about host keys as StrictHostKeyChecking says.
+// hostKeys decides about host keys as StrictHostKeyChecking says (OpenSSH,
+// sshconnect.c, check_host_key). The texts are OpenSSH's, since scripts and
+// people search for them.
 type hostKeys struct {
 	o       *Options
-	db      *knownhosts.DB
+	db      *knownhosts.DB // the files
+	ordered *knownhosts.DB // db, and what KnownHostsCommand said in advance
+	user    []string       // files of the user's, expanded; keys are added to the first
+	global  []string
 	revoked *knownhosts.Revoked
 	memory  *memory // nil for none
 
 	remembered string // under which name memory has the server
+
+	// Set by dialling and by check, which come one after the other.
+	peer    netip.Addr // the server's address, when it is reached directly
+	host    knownhosts.Host
+	trusted bool // known by the user's own files, or confirmed
 }
 
-// host returns the name that is looked up: HostKeyAlias goes before the address.
-func (h *hostKeys) host(address string) knownhosts.Host {
+// name returns what is looked up: HostKeyAlias goes before the address.
+func (h *hostKeys) name(address string) knownhosts.Host {
 	if h.o.HostKeyAlias != "" {
 		return knownhosts.Host{Name: h.o.HostKeyAlias, Port: 22}
 	}
@@ -42,31 +57,148 @@ func (h *hostKeys) host(address string) knownhosts.Host {
 	return host
 }
 
+// notePeer notes the address of a server that is reached directly. Behind
+// proxies nobody knows it.
+func (h *hostKeys) notePeer(dial func(context.Context, string) (net.Conn, error)) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		nc, err := dial(ctx, address)
+		if err == nil {
+			if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+				h.peer = a.AddrPort().Addr().Unmap()
+			}
+		}
+		return nc, err
+	}
+}
+
 // UnknownHostError is an unknown key that nobody accepted.
 type UnknownHostError struct{ *knownhosts.UnknownError }
 
 func (e *UnknownHostError) Unwrap() error { return e.UnknownError }
 
-func (h *hostKeys) check(address, algorithm string, key gossh.PublicKey) error {
-	host := h.host(address)
-	if err := errors.Join(h.revoked.Check(key), h.o.largeEnough(key)); err != nil {
+// check is Config.CheckHostKey.
+func (h *hostKeys) check(address, _ string, key gossh.PublicKey) error {
+	h.host, h.trusted = h.name(address), false
+	err := h.judge(key)
+	if err != nil && !errors.Is(err, adit.ErrUnverified) {
+		h.o.say(levelError, "Host key verification failed.")
+	}
+	return err
+}
+
+func (h *hostKeys) judge(key gossh.PublicKey) error {
+	o := h.o
+	if err := h.revoked.Check(key); err != nil {
+		if listed, ok := errors.AsType[*knownhosts.ListedError](err); ok {
+			o.say(levelError, "Host key %s %s revoked by file %s", knownhosts.TypeName(key), o.fingerprint(key), listed.File)
+		}
 		return err
 	}
-	err := h.db.CheckHostKey(host.String(), algorithm, key)
-	unknown, ok := errors.AsType[*knownhosts.UnknownError](err)
-	if !ok {
+	if err := o.largeEnough(key); err != nil {
 		return err
 	}
-	switch h.o.StrictHostKey {
-	case "yes":
-		return &UnknownHostError{unknown}
-	case "no", "off", "accept-new":
+	if o.NoAuthForLocalhost && h.peer.IsLoopback() && o.HostKeyAlias == "" {
+		return nil // the home folder may be that of many machines, each of them localhost
+	}
+	db, err := h.command(h.db, "HOSTNAME", h.host.String(), key)
+	if err != nil {
+		return err
+	}
+	v := db.Judge(h.host, key, time.Now())
+	ip, err := h.lookupAddress(v, key)
+	if err != nil {
+		return err
+	}
+	if e, ok := errors.AsType[*knownhosts.CertificateError](v.Certificate); ok {
+		o.say(levelError, "%s", printable(e.Text))
+	}
+	switch v.Status {
+	case knownhosts.IsRevoked:
+		// OpenSSH goes on here with StrictHostKeyChecking=no. A key that somebody
+		// marked as stolen is not one to be lenient about.
+		h.sayRevoked(v)
+		return db.Error(h.host, v)
+	case knownhosts.IsChanged:
+		h.sayChanged(v, ip)
+		if o.StrictHostKey != "no" && o.StrictHostKey != "off" {
+			o.say(levelError, "Host key for %s has changed and you have requested strict checking.", h.host)
+			return db.Error(h.host, v)
+		}
+		return h.goOnUnsafe(db.Error(h.host, v))
+	case knownhosts.IsKnown:
+		h.trusted = h.own(v) && (ip == nil || ip.status != knownhosts.IsKnown || slices.Contains(h.user, ip.entry.File))
+		h.addAddress(v, ip)
 	default:
-		if err := h.ask(unknown); err != nil {
+		if err := h.unknown(v, ip); err != nil {
 			return err
 		}
 	}
-	return h.add(host, key)
+	return h.compareAddress(v, ip)
+}
+
+// own reports whether a key is known by a line of the user's own files that
+// UpdateHostKeys may look after.
+func (h *hostKeys) own(v knownhosts.Verdict) bool {
+	_, cert := v.Key.(*gossh.Certificate)
+	return !cert && !v.PortLess && slices.Contains(h.user, v.Entry.File) && !slices.Contains(h.global, v.Entry.File)
+}
+
+// unknown deals with a host that no line is for.
+func (h *hostKeys) unknown(v knownhosts.Verdict, ip *addressStatus) error {
+	unknown := &UnknownHostError{&knownhosts.UnknownError{Host: h.host, Key: v.Key, Files: h.db.Files}}
+	if len(h.user) == 0 {
+		return unknown // nowhere to write it down
+	}
+	switch h.o.StrictHostKey {
+	case "yes":
+		h.o.say(levelError, "No %s host key is known for %s and you have requested strict checking.", knownhosts.TypeName(v.Key), h.host)
+		return unknown
+	case "no", "off", "accept-new":
+	default:
+		ok, err := h.ask(v.Key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return unknown
+		}
+		h.trusted = true
+	}
+	h.add(v.Key, ip)
+	return nil
+}
+
+// add writes an unknown key down, and says so.
+func (h *hostKeys) add(key gossh.PublicKey, ip *addressStatus) {
+	address, what := "", h.host.String()
+	if ip != nil && ip.status == knownhosts.IsUnknown {
+		address = ip.name
+		if !h.o.HashKnown {
+			what += "," + address
+		}
+	}
+	if err := knownhosts.AppendAddress(h.user[0], h.host, address, key, h.o.HashKnown); err != nil {
+		h.o.say(levelInfo, "Failed to add the host to the list of known hosts (%s): %v", h.user[0], errors.Unwrap(err))
+		return
+	}
+	h.o.say(levelInfo, "Warning: Permanently added '%s' (%s) to the list of known hosts.", what, knownhosts.TypeName(key))
+}
+
+// goOnUnsafe goes on with a server that may be another one, without all that it
+// could take advantage of.
+func (h *hostKeys) goOnUnsafe(why error) error {
+	o := h.o
+	for _, what := range o.Risks {
+		o.say(levelError, "%s is disabled to avoid man-in-the-middle attacks.", what)
+	}
+	if o.UpdateHostKeys == "yes" || o.UpdateHostKeys == "ask" {
+		o.say(levelError, "UpdateHostkeys is disabled because the host key is not trusted.")
+	}
+	if o.ExitOnForwardFailure && len(o.Risks) > 0 {
+		o.say(levelError, "Error: forwarding disabled due to host key check failure")
+		return why
+	}
+	return fmt.Errorf("%w: %w", adit.ErrUnverified, why)
 }
 
 // largeEnough refuses RSA keys below RequiredRSASize, ours and the servers'.
@@ -85,49 +217,29 @@ func (o *Options) largeEnough(key gossh.PublicKey) error {
 }
 
 // ask asks the person whether an unknown key is right.
-func (h *hostKeys) ask(unknown *knownhosts.UnknownError) error {
-	o := h.o
-	if o.BatchMode || o.Prompter == nil {
-		return &UnknownHostError{unknown}
-	}
-	fp := gossh.FingerprintSHA256(unknown.Key)
-	question := fmt.Sprintf("The host %s is not known. Its %s key has the fingerprint\n%s\nIs that right (yes, no, or the fingerprint)? ",
-		unknown.Host, unknown.Key.Type(), fp)
-	for range 3 {
-		answer, ok, err := o.Prompter.Ask(context.Background(), question, true)
-		if err != nil {
-			return err
-		}
-		switch answer = strings.TrimSpace(answer); {
-		case !ok, strings.EqualFold(answer, "no"):
-			return &UnknownHostError{unknown}
-		case strings.EqualFold(answer, "yes"), answer == fp:
-			return nil
-		}
-		question = "Please type yes, no, or the fingerprint: "
-	}
-	return &UnknownHostError{unknown}
+func (h *hostKeys) ask(key gossh.PublicKey) (bool, error) {
+	fp := h.o.fingerprint(key)
+	return h.o.confirm(h.question(key, fp), "Please type 'yes', 'no' or the fingerprint: ", fp)
 }
 
-// add writes the key down, and says so. A certificate's authority is not known,
-// so its bare key is what is written.
-func (h *hostKeys) add(host knownhosts.Host, key gossh.PublicKey) error {
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key
+// confirm asks until there is an answer: yes, a word that stands for it, or no,
+// which silence is too.
+func (o *Options) confirm(question, again, yes string) (bool, error) {
+	if o.BatchMode || o.Prompter == nil {
+		return false, nil
 	}
-	file := "~/.ssh/known_hosts"
-	if h.o.KnownHosts != nil {
-		file = h.o.KnownHosts[0]
+	for {
+		answer, ok, err := o.Prompter.Ask(context.Background(), question, true)
+		if err != nil {
+			return false, err
+		}
+		answer, _, _ = strings.Cut(strings.Trim(answer, " \t"), " ")
+		switch {
+		case !ok, answer == "", strings.EqualFold(answer, "no"):
+			return false, nil
+		case strings.EqualFold(answer, "yes"), yes != "" && answer == yes:
+			return true, nil
+		}
+		question = again
 	}
-	what := fmt.Sprintf("%s key %s of %s", key.Type(), gossh.FingerprintSHA256(key), host)
-	if file == "/dev/null" || file == "none" {
-		h.o.notice("warning: accepted the unknown " + what)
-		return nil
-	}
-	if err := knownhosts.Append(Expand(file), host, key, h.o.HashKnown); err != nil {
-		h.o.notice(fmt.Sprintf("warning: could not add the %s: %v", what, err))
-		return nil
-	}
-	h.o.notice(fmt.Sprintf("warning: added the %s to %s", what, file))
-	return nil
 }

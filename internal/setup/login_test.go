@@ -60,7 +60,7 @@ func TestRequiredRSASize(t *testing.T) {
 	}
 }
 
-// Known keys go first, unless the order was given by a list (OpenSSH,
+// Known keys go first, their certificates before them, unless the order was given by a list (OpenSSH,
 // sshconnect2.c, ssh_kex2).
 func TestHostKeyOrder(t *testing.T) {
 	known := filepath.Join(t.TempDir(), "known_hosts")
@@ -68,11 +68,11 @@ func TestHostKeyOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for list, first := range map[string]string{
-		"":                                "ecdsa-sha2-nistp256",
+		"":                                "ecdsa-sha2-nistp256-cert-v01@openssh.com",
 		"ssh-ed25519,ecdsa-sha2-nistp256": "ssh-ed25519",
 		"^rsa-sha2-512":                   "rsa-sha2-512",
-		"-ssh-ed25519":                    "ecdsa-sha2-nistp256",
-		"+ssh-ed25519":                    "ecdsa-sha2-nistp256",
+		"-ssh-ed25519":                    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
+		"+ssh-ed25519":                    "ecdsa-sha2-nistp256-cert-v01@openssh.com",
 	} {
 		text := "UserKnownHostsFile " + known + "\nGlobalKnownHostsFile none\nHostName db\n"
 		if list != "" {

@@ -144,10 +144,10 @@ func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 		return adit.Preference{}
 	}
 	h.memory = loadMemory(path)
-	host := h.host(o.address())
+	host := h.name(o.address())
 	h.remembered = strings.Join([]string{host.String(), strings.Join(cfg.Kex, ","), strings.Join(cfg.HostKeyAlgorithms, ",")}, "\x00")
 	p := h.memory.preference(h.remembered)
-	if !h.db.Knows(host, p.HostKey) {
+	if !h.ordered.Knows(host, p.HostKey) {
 		return adit.Preference{}
 	}
 	return p

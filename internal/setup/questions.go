@@ -35,7 +35,7 @@ func bracketed(host string) string {
 // password asks in OpenSSH's words, which scripts wait for.
 func (o *Options) password(ctx context.Context) (string, error) {
 	if o.passwords++; o.passwords > 1 {
-		o.say("Permission denied, please try again.")
+		o.say(levelError, "Permission denied, please try again.")
 	}
 	return o.mustAsk(ctx, o.who()+"'s password: ", false)
 }
@@ -43,7 +43,7 @@ func (o *Options) password(ctx context.Context) (string, error) {
 // newPassword asks for what a change of password needs, as OpenSSH does.
 func (o *Options) newPassword(ctx context.Context, prompt string) (old, new string, err error) {
 	if prompt != "" {
-		o.say(printable(prompt))
+		o.say(levelInfo, "%s", printable(prompt))
 	}
 	if old, err = o.mustAsk(ctx, "Enter "+o.who()+"'s old password: ", false); err != nil {
 		return "", "", err
@@ -59,7 +59,7 @@ func (o *Options) newPassword(ctx context.Context, prompt string) (old, new stri
 		if again == new {
 			return old, new, nil
 		}
-		o.say("Mismatch; try again, EOF to quit.")
+		o.say(levelError, "Mismatch; try again, EOF to quit.")
 	}
 }
 
@@ -68,7 +68,7 @@ func (o *Options) newPassword(ctx context.Context, prompt string) (old, new stri
 func (o *Options) answer(ctx context.Context, name, instruction string, prompts []adit.Prompt) ([]string, error) {
 	for _, text := range []string{name, instruction} {
 		if text != "" {
-			o.say(printable(text))
+			o.say(levelInfo, "%s", printable(text))
 		}
 	}
 	var answers []string
@@ -99,14 +99,6 @@ type unaskedError struct{ question string }
 
 func (e *unaskedError) Error() string   { return fmt.Sprintf("%v %q", errNobody, e.question) }
 func (e *unaskedError) Unwrap() []error { return []error{errNobody, adit.ErrSkip} }
-
-func (o *Options) say(text string) {
-	if o.Say != nil {
-		o.Say(text)
-	} else {
-		o.notice(text)
-	}
-}
 
 // printable makes a server's text fit for a terminal; lines stay.
 func printable(s string) string {

@@ -104,7 +104,7 @@ func (o *Options) jump(ctx context.Context, address string) (net.Conn, error) {
 // hop logs in at a jump host.
 func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, error) {
 	via := o.Route.via
-	if err := bounded(via, h); err != nil {
+	if err := mayFollow(via, h); err != nil {
 		return nil, err
 	}
 	in := sshconfig.Options{Host: h.target.Host, RemoteUser: h.target.User, File: o.Route.File, Stdio: true}
@@ -118,7 +118,7 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 	if err != nil {
 		return nil, err
 	}
-	next := &Options{Prompter: o.Prompter, Notice: o.Notice, Tracer: o.Tracer}
+	next := &Options{Prompter: o.Prompter, Notice: o.Notice, Say: o.Say, Tracer: o.Tracer}
 	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, via: append(via[:len(via):len(via)], h)}
 	if err := next.Apply(c); err != nil {
 		return nil, err
@@ -134,9 +134,9 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 	return next.Dial(ctx, cfg)
 }
 
-// bounded refuses hosts that are reached through themselves: with the same files
+// mayFollow refuses hosts that are reached through themselves: with the same files
 // the same jump host would lead there again.
-func bounded(via []hop, h hop) error {
+func mayFollow(via []hop, h hop) error {
 	for i, v := range via {
 		if v == h {
 			names := []string{}

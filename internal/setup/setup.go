@@ -75,9 +75,12 @@ type Options struct {
 	Prompter Prompter
 	Notice   func(text string) // warnings for the person, printable
 	// Say shows what stands for itself, printable: the server's texts, and the
-	// lines that people know from OpenSSH. Nil is Notice.
-	Say    func(text string)
+	// lines that people know from OpenSSH. level is that of LogLevel: ERROR, INFO
+	// or VERBOSE. Nil is Notice for the first two.
+	Say    func(level, text string)
 	Tracer trace.Tracer
+
+	HostKeyOptions
 
 	hostKeys  *hostKeys // of the last Config
 	passwords int       // how many were asked for
@@ -128,13 +131,9 @@ func (o *Options) Config() (*adit.Config, error) {
 	if global == nil {
 		global = []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"}
 	}
-	var paths []string
-	for _, f := range slices.Concat(files, global) {
-		if f != "none" {
-			paths = append(paths, Expand(f))
-		}
-	}
-	db, err := knownhosts.Load(paths...)
+	check := &hostKeys{o: o, user: hostFiles(files), global: hostFiles(global)}
+	o.hostKeys = check
+	db, err := knownhosts.Load(slices.Concat(check.user, check.global)...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +148,8 @@ func (o *Options) Config() (*adit.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	check := &hostKeys{o: o, db: db, revoked: revoked}
-	o.hostKeys = check
+	db.CASignatures = o.CASignatures
+	check.db, check.ordered, check.revoked = db, db, revoked
 	cfg := &adit.Config{
 		CheckHostKey:      check.check,
 		HostKeyAlgorithms: o.hostKeyAlgorithms(),
@@ -163,13 +162,22 @@ func (o *Options) Config() (*adit.Config, error) {
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
 		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
 		Tracer: o.Tracer,
-		Banner: func(text string) { o.say(printable(text)) },
+		Banner: func(text string) { o.say(levelInfo, "%s", printable(text)) },
 	}
 	if !o.KeepHostKeyOrder {
-		cfg.HostKeyAlgorithms = db.Algorithms(check.host(o.address()), cfg.HostKeyAlgorithms)
+		if check.ordered, err = check.command(db, "ORDER", strings.ToLower(o.Host), nil); err != nil {
+			return nil, err
+		}
+		cfg.HostKeyAlgorithms = check.ordered.Algorithms(check.name(o.address()), cfg.HostKeyAlgorithms)
+	}
+	if len(check.user) > 0 && (o.UpdateHostKeys == "yes" || o.UpdateHostKeys == "ask" && !o.BatchMode && o.Prompter != nil) {
+		cfg.ServerKeys = check.follow
 	}
 	cfg.Expect = o.expect(check, cfg)
 	cfg.Dial = o.dialer()
+	if o.Direct() {
+		cfg.Dial = check.notePeer(cfg.Dial)
+	}
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
 	}
