@@ -52,7 +52,7 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each; TEST narrows
 
 .PHONY: oracle
 oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH names another ssh
-	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run Oracle ./sshconfig
+	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run 'Oracle|AsSSH' ./sshconfig ./cmd/adit
 
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios

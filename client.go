@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-ssh/adit/dial"
@@ -30,8 +31,9 @@ type Client struct {
 	user  string
 	ahead ahead
 
-	unverified    bool // immutable
-	announcedOnce bool // owned by the mux's goroutine for global requests
+	unverified    bool                          // immutable
+	announcedOnce bool                          // owned by the mux's goroutine for global requests
+	following     atomic.Pointer[chan struct{}] // closed when Config.ServerKeys has returned; nil before it is called
 
 	wg sync.WaitGroup
 }
@@ -267,8 +269,10 @@ func (c *Client) Done() <-chan struct{} { return c.m.Done() }
 // Err says why the connection ended; nil while it lives.
 func (c *Client) Err() error { return c.m.Err() }
 
-// Close ends the connection in good order and waits for its goroutines.
+// Close ends the connection in good order and waits for its goroutines. It gives
+// Config.ServerKeys a second to end by itself.
 func (c *Client) Close() error {
+	c.awaitServerKeys()
 	err := c.m.Close()
 	c.wg.Wait()
 	return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -69,7 +70,10 @@ func (c *Client) announced(data []byte) bool {
 	if len(keys.Keys) == 0 {
 		return true
 	}
+	done := make(chan struct{})
+	c.following.Store(&done)
 	c.wg.Go(func() {
+		defer close(done)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		defer cancel(nil)
 		c.wg.Go(func() { // ends with the connection or with the callback
@@ -82,6 +86,24 @@ func (c *Client) announced(data []byte) bool {
 		c.cfg.ServerKeys(ctx, keys)
 	})
 	return true
+}
+
+// serverKeysGrace is how long Close waits for Config.ServerKeys. A command may be
+// over before the server has proved its keys.
+const serverKeysGrace = time.Second
+
+func (c *Client) awaitServerKeys() {
+	done := c.following.Load()
+	if done == nil {
+		return
+	}
+	grace := time.NewTimer(serverKeysGrace)
+	defer grace.Stop()
+	select {
+	case <-*done:
+	case <-c.m.Done():
+	case <-grace.C:
+	}
 }
 
 // takesHostKey reports whether the configuration takes host keys of k's type.

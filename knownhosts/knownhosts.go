@@ -64,20 +64,23 @@ type DB struct {
 	CASignatures []string
 }
 
-// Load reads files. Those that do not exist count as empty.
+// Load reads files. Those that do not exist count as empty. An error says which
+// can't be read; the DB has the others then.
 func Load(files ...string) (*DB, error) {
 	db := &DB{Files: files}
+	var errs []error
 	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read known hosts: %w", err)
+			errs = append(errs, fmt.Errorf("read known hosts: %w", err))
+			continue
 		}
 		db.parse(name, b)
 	}
-	return db, nil
+	return db, errors.Join(errs...)
 }
 
 // Add returns a DB that has those lines of text too that are for one of the

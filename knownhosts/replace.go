@@ -41,8 +41,8 @@ func replace(file, name, address string, keys []gossh.PublicKey, hash bool) erro
 	if err != nil {
 		return err
 	}
-	changed := rewrite(text, name, address, keys, hash)
-	if changed == nil {
+	changed, modified := rewrite(text, name, address, keys, hash)
+	if !modified {
 		return nil
 	}
 	mode, err := old.Stat()
@@ -94,11 +94,10 @@ func (a appender) Write(p []byte) (int, error) {
 	return f.Write(p)
 }
 
-// rewrite returns the new content of a file, nil if it is the old one.
-func rewrite(text []byte, name, address string, keys []gossh.PublicKey, hash bool) []byte {
+// rewrite returns the new content of a file, and whether it is another.
+func rewrite(text []byte, name, address string, keys []gossh.PublicKey, hash bool) (content []byte, modified bool) {
 	var out bytes.Buffer
 	byName, byAddress := make([]bool, len(keys)), make([]bool, len(keys))
-	modified := false
 	for l := range bytes.Lines(text) {
 		e, _ := parseLine(strings.TrimSpace(string(l)))
 		if e == nil || e.Marker != "" {
@@ -124,10 +123,7 @@ func rewrite(text []byte, name, address string, keys []gossh.PublicKey, hash boo
 			modified = true
 		}
 	}
-	if !modified {
-		return nil
-	}
-	return out.Bytes()
+	return out.Bytes(), modified
 }
 
 // ended returns a line with its newline.

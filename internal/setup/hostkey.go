@@ -80,7 +80,7 @@ func (e *UnknownHostError) Unwrap() error { return e.UnknownError }
 func (h *hostKeys) check(address, _ string, key gossh.PublicKey) error {
 	h.host, h.trusted = h.name(address), false
 	err := h.judge(key)
-	if err != nil && !errors.Is(err, adit.ErrUnverified) {
+	if err != nil && !errors.Is(err, adit.ErrUnverified) && !errors.Is(err, errForwardFailure) {
 		h.o.say(levelError, "Host key verification failed.")
 	}
 	return err
@@ -184,6 +184,9 @@ func (h *hostKeys) add(key gossh.PublicKey, ip *addressStatus) {
 	h.o.say(levelInfo, "Warning: Permanently added '%s' (%s) to the list of known hosts.", what, knownhosts.TypeName(key))
 }
 
+// errForwardFailure ends a connection that must not be without its forwards.
+var errForwardFailure = errors.New("ExitOnForwardFailure, and forwards to an unverified server are disabled")
+
 // goOnUnsafe goes on with a server that may be another one, without all that it
 // could take advantage of.
 func (h *hostKeys) goOnUnsafe(why error) error {
@@ -196,7 +199,7 @@ func (h *hostKeys) goOnUnsafe(why error) error {
 	}
 	if o.ExitOnForwardFailure && len(o.Risks) > 0 {
 		o.say(levelError, "Error: forwarding disabled due to host key check failure")
-		return why
+		return fmt.Errorf("%w: %w", errForwardFailure, why)
 	}
 	return fmt.Errorf("%w: %w", adit.ErrUnverified, why)
 }

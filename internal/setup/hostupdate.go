@@ -24,8 +24,7 @@ func (h *hostKeys) follow(ctx context.Context, announced *adit.ServerKeys) {
 	}
 	db, err := knownhosts.Load(h.user...)
 	if err != nil {
-		o.say(levelError, "UpdateHostKeys: %v", err)
-		return
+		return // told already
 	}
 	address := ""
 	if o.CheckHostIP && h.peer.IsValid() && !h.peer.IsLoopback() {

@@ -134,8 +134,8 @@ func (o *Options) Config() (*adit.Config, error) {
 	check := &hostKeys{o: o, user: hostFiles(files), global: hostFiles(global)}
 	o.hostKeys = check
 	db, err := knownhosts.Load(slices.Concat(check.user, check.global)...)
-	if err != nil {
-		return nil, err
+	if err != nil { // for OpenSSH such files are empty, without a word
+		o.notice("warning: " + err.Error())
 	}
 	for _, w := range db.Warnings {
 		o.notice("warning: " + w.String() + "; the line is skipped")
