@@ -76,11 +76,13 @@ func (h *hostKeys) command(db *knownhosts.DB, invocation, host string, key gossh
 // runCommand runs a program without a shell and returns what it writes. Its
 // standard error is ours.
 func runCommand(argv []string) (out []byte, started bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), commandPatience, fmt.Errorf("no end after %v", commandPatience))
+	timed, cancel := context.WithTimeoutCause(context.Background(), commandPatience, fmt.Errorf("no end after %v", commandPatience))
 	defer cancel()
+	ctx, stop := context.WithCancelCause(timed)
+	defer stop(nil)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stderr = os.Stderr
-	b := &bounded{limit: maxCommandOutput}
+	b := &bounded{limit: maxCommandOutput, over: func() { stop(fmt.Errorf("more than %d bytes of output", maxCommandOutput)) }}
 	cmd.Stdout = b
 	cmd.WaitDelay = commandGrace
 	if err := cmd.Start(); err != nil {
@@ -90,24 +92,24 @@ func runCommand(argv []string) (out []byte, started bool, err error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, true, context.Cause(ctx)
-	case b.over:
-		return nil, true, fmt.Errorf("more than %d bytes of output", b.limit)
 	case errors.Is(err, exec.ErrWaitDelay): // a child of its own still holds the output
-		return b.Bytes(), true, nil
+		return b.b.Bytes(), true, nil
 	}
-	return b.Bytes(), true, err
+	return b.b.Bytes(), true, err
 }
 
-// bounded takes a number of bytes, and fails then.
+// bounded takes a number of bytes; at more it calls over. The buffer is not
+// embedded: its ReadFrom would take all.
 type bounded struct {
-	bytes.Buffer
+	b     bytes.Buffer
 	limit int
-	over  bool
+	over  func()
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.over = b.over || b.Len()+len(p) > b.limit; b.over {
+	if b.b.Len()+len(p) > b.limit {
+		b.over()
 		return 0, errors.New("too much output")
 	}
-	return b.Buffer.Write(p)
+	return b.b.Write(p)
 }
