@@ -48,7 +48,7 @@ func (db *DB) checkCert(h Host, cert *gossh.Certificate, now time.Time) error {
 // signs reports whether an authority may sign with an algorithm.
 func (db *DB) signs(algorithm string) bool {
 	if db.CASignatures == nil {
-		return algorithm != gossh.KeyAlgoRSA && algorithm != gossh.InsecureKeyAlgoDSA
+		return algorithm != gossh.KeyAlgoRSA && algorithm != "ssh-dss"
 	}
 	return slices.Contains(db.CASignatures, algorithm)
 }
