@@ -89,7 +89,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
 		}
 	}
-	a.Say = a.sayAs
+	a.Say, a.Lifetime = a.sayAs, ctx
 	conf, err := a.load(ctx)
 	if err != nil {
 		return err

@@ -54,7 +54,14 @@ func (h *hostKeys) command(db *knownhosts.DB, invocation, host string, key gossh
 		h.o.say(levelError, "%s: %v", tag, err)
 		return db, nil
 	}
-	out, started, err := runCommand(argv)
+	lifetime := h.o.Lifetime
+	if lifetime == nil {
+		lifetime = context.Background()
+	}
+	out, started, err := runCommand(lifetime, argv)
+	if lifetime.Err() != nil {
+		return nil, context.Cause(lifetime)
+	}
 	if err != nil {
 		h.o.say(levelError, "%s %s: %v", tag, argv[0], err)
 		if !started {
@@ -75,8 +82,8 @@ func (h *hostKeys) command(db *knownhosts.DB, invocation, host string, key gossh
 
 // runCommand runs a program without a shell and returns what it writes. Its
 // standard error is ours.
-func runCommand(argv []string) (out []byte, started bool, err error) {
-	timed, cancel := context.WithTimeoutCause(context.Background(), commandPatience, fmt.Errorf("no end after %v", commandPatience))
+func runCommand(lifetime context.Context, argv []string) (out []byte, started bool, err error) {
+	timed, cancel := context.WithTimeoutCause(lifetime, commandPatience, fmt.Errorf("no end after %v", commandPatience))
 	defer cancel()
 	ctx, stop := context.WithCancelCause(timed)
 	defer stop(nil)

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -8,8 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -101,5 +105,40 @@ func TestKnownHostsCommandBounds(t *testing.T) {
 	err := opts.hostKeys.check("db:22", "ssh-ed25519", k.Public)
 	if err == nil || errors.Is(err, adit.ErrUnverified) || !strings.Contains(err.Error(), "KnownHostsCommand failed: HOSTNAME /bin/cat: more than 16777216 bytes of output") {
 		t.Errorf("got %v, want to be told about too much output", err)
+	}
+}
+
+// TestKnownHostsCommandInterrupted: the command ends with the program.
+func TestKnownHostsCommandInterrupted(t *testing.T) {
+	interrupted := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(interrupted)
+	opts := &Options{Host: "db", KnownHosts: []string{"none"}, GlobalKnownHosts: []string{"none"}, HostKeyOptions: HostKeyOptions{
+		Lifetime: ctx, KnownHostsCommand: func(sshconfig.KnownHostsArgs) ([]string, error) { return []string{"/bin/cat", "/dev/zero"}, nil }}}
+	if _, err := opts.Config(); err != interrupted {
+		t.Errorf("got %v, want %v", err, interrupted)
+	}
+}
+
+// TestUpdateHostKeysAsks has ssh's texts (clientloop.c, update_known_hosts).
+func TestUpdateHostKeysAsks(t *testing.T) {
+	learned, old := testpeer.NewKey(t, "ed25519").Public, testpeer.NewKey(t, "ecdsa").Public
+	for _, c := range []struct {
+		answers []string
+		want    bool
+	}{
+		{[]string{"yes"}, true}, {[]string{"YES"}, true}, {[]string{"no"}, false}, {[]string{"what", "yes"}, true}, {[]string{"a", "b", "c", "yes"}, false}, {nil, false},
+	} {
+		said := ""
+		h := &hostKeys{o: &Options{Prompter: &typist{answers: c.answers}, HostKeyOptions: HostKeyOptions{UpdateHostKeys: "ask",
+			Say: func(level, text string) { said += level + " " + text + "\n" }}}}
+		if got := h.accepted(t.Context(), knownhosts.Update{New: []gossh.PublicKey{learned}, Old: []gossh.PublicKey{old}}); got != c.want {
+			t.Errorf("%q: accepted %v", c.answers, got)
+		}
+		want := "INFO The server has updated its host keys.\nThese changes were verified by the server's existing trusted key.\nLearned new hostkey: ED25519 " +
+			gossh.FingerprintSHA256(learned) + "\nDeprecating obsolete hostkey: ECDSA " + gossh.FingerprintSHA256(old) + "\n"
+		if !strings.HasPrefix(said, want) {
+			t.Errorf("said\n%s\nwant\n%s", said, want)
+		}
 	}
 }

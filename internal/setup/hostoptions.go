@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -31,6 +32,9 @@ type HostKeyOptions struct {
 	// forwards when adit.Client.Unverified is true.
 	Risks                []string
 	ExitOnForwardFailure bool
+
+	// Lifetime ends KnownHostsCommand when it ends. Nil is never.
+	Lifetime context.Context
 }
 
 // Levels of what is said.
