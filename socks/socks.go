@@ -1,9 +1,10 @@
-// Package socks is the server side of the proxy protocols that can share one
-// port, told apart by the client's first byte: SOCKS4, SOCKS4a, SOCKS5
-// (RFC 1928) and HTTP CONNECT (RFC 9110, section 9.3.6). It knows nothing of
-// SSH.
+// Package socks is both sides of the protocols by which a proxy is asked for a
+// connection: SOCKS4, SOCKS4a, SOCKS5 (RFC 1928) and HTTP CONNECT (RFC 9110,
+// section 9.3.6). It knows nothing of SSH.
 //
-// Accept reads a client's request and nothing more. The answer is the caller's,
+// The client's side is Client.Connect, which leaves what comes behind the
+// proxy's answer on the connection. On the server's side all protocols share
+// one port, told apart by the client's first byte: Accept reads a client's request and nothing more. The answer is the caller's,
 // after it has tried to reach the target: Request.Grant or Request.Refuse. So a
 // client learns why its connection failed, which a proxy that answers before
 // dialing can't tell. What a client sent behind its request, without waiting
@@ -82,18 +83,26 @@ func Accept(ctx context.Context, conn net.Conn) (*Request, error) {
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
+	r := &Request{conn: conn}
+	if err := bounded(ctx, conn, deadline, r.read); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// bounded calls do, which reads from and writes to conn, until it has ended, the
+// deadline has passed or ctx is done, whose cause is then the error. conn has no
+// deadline afterwards.
+func bounded(ctx context.Context, conn net.Conn, deadline time.Time, do func() error) error {
 	if err := conn.SetDeadline(deadline); err != nil {
-		return nil, fmt.Errorf("socks: %w", err)
+		return fmt.Errorf("socks: %w", err)
 	}
 	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(woken)
 		conn.SetDeadline(time.Unix(1, 0))
 	})
-
-	r := &Request{conn: conn}
-	err := r.read()
-
+	err := do()
 	if !stop() {
 		<-woken
 		err = context.Cause(ctx)
@@ -101,10 +110,7 @@ func Accept(ctx context.Context, conn net.Conn) (*Request, error) {
 	if clearErr := conn.SetDeadline(time.Time{}); err == nil {
 		err = clearErr
 	}
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	return err
 }
 
 // Rest returns what the client sent behind its request, less than 32 KiB. It
