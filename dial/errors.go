@@ -28,6 +28,7 @@ type Error struct {
 	Stage   Stage
 	Address string   // as the caller gave it
 	Tried   []string // the addresses that were tried, in that order
+	Through string   // the proxy that was asked, in words; "" for none
 	Err     error    // of the first one
 }
 
@@ -44,6 +45,9 @@ func (e *Error) Error() string {
 			also = " (" + strings.Join(e.Tried[1:], ", ") + " failed too)"
 		}
 	}
+	if e.Through != "" {
+		at += " through " + e.Through
+	}
 	return strings.TrimRight(string(e.Stage)+" "+at, " ") + ": " + e.Err.Error() + also
 }
 
@@ -52,6 +56,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says what might help, in one line for a person; "" if nothing is known.
 func (e *Error) Hint() string {
+	if h := proxyHint(e); h != "" {
+		return h
+	}
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok {
 		if dns.IsNotFound {
 			return "there is no host of that name: check its spelling, and whether it is an alias that a configuration file must explain"
