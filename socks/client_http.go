@@ -9,7 +9,12 @@ import (
 	"strings"
 )
 
-const statusLoginNeeded = 407
+// The statuses of a login. The second is no proxy's (RFC 9110, section 15.5.2),
+// but tinyproxy answers so when a login is wrong.
+const (
+	statusLoginNeeded = 407
+	statusLoginWrong  = 401
+)
 
 // askHTTP is HTTP CONNECT (RFC 9110, section 9.3.6).
 func (c Client) askHTTP(a *asker) error {
@@ -41,7 +46,7 @@ func (c Client) askHTTP(a *asker) error {
 }
 
 func (c Client) refusedHTTP(status int, reason string, schemes []string) error {
-	e := &ReplyError{Version: HTTPConnect, Code: status, Login: status == statusLoginNeeded}
+	e := &ReplyError{Version: HTTPConnect, Code: status, Login: status == statusLoginNeeded || status == statusLoginWrong}
 	e.Text = fmt.Sprintf("HTTP status %d", status)
 	if reason != "" {
 		e.Text += " " + reason

@@ -126,7 +126,10 @@ func rootCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(sshCommand(), configCommand(), serveCommand(), demoCommand())
+	root.AddCommand(sshCommand(), connectCommand(), fdrecvCommand(), configCommand(), serveCommand(), demoCommand())
+	if pump := pumpCommand(); pump != nil {
+		root.AddCommand(pump)
+	}
 	return root
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/rawpipe"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/sshconfig"
@@ -63,7 +65,31 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
 	}
-	return loginEndedHint(err)
+	return cmp.Or(connectHint(err), loginEndedHint(err))
+}
+
+// connectHint is hint for `adit connect`.
+func connectHint(err error) string {
+	if e, ok := errors.AsType[*pumpedError](err); ok {
+		return e.Hint
+	}
+	if _, ok := errors.AsType[*fdpassError](err); ok {
+		return "--fdpass goes with ProxyUseFdpass yes in ssh_config; without that leave it out"
+	}
+	if errors.Is(err, errNoPassword) {
+		return "set ADIT_PROXY_PASSWORD, or SSH_ASKPASS with DISPLAY"
+	}
+	if e, ok := errors.AsType[*rawpipe.SilentError](err); ok {
+		switch {
+		case errors.Is(e.Err, rawpipe.ErrEcho):
+			return "what does the way to the server run there? It must copy bytes, and not start a shell or ssh"
+		case errors.Is(e.Err, rawpipe.ErrSilent):
+			return "the server may be full (MaxStartups) or refuse your address; its log says which"
+		case errors.Is(e.Err, os.ErrDeadlineExceeded):
+			return "something took the connection and says nothing: is it an SSH server, and not overloaded? --timeout gives it longer"
+		}
+	}
+	return ""
 }
 
 func plainKey(k gossh.PublicKey) gossh.PublicKey {

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/rawpipe"
+)
+
+const connectHelp = `Connects standard input and output to HOST PORT, byte for byte, as nc does: a
+ProxyCommand for any SSH client.
+
+  ProxyCommand adit connect -x proxy:1080 %h %p
+
+With --fdpass it hands the connected socket itself to ssh and ends:
+
+  ProxyCommand adit connect --fdpass -x proxy:3128 -X connect %h %p
+  ProxyUseFdpass yes
+
+What goes wrong is told on standard error, and to the SSH client as the server's
+last word, so that a person sees it in any window; --no-inband leaves that out,
+for other protocols than SSH. Then end of input closes only that direction.
+
+The proxy is HOST:PORT, or a URL with one of the schemes socks4, socks4a, socks5,
+http and https (TLS to the proxy), or "env": what ALL_PROXY and NO_PROXY say. It
+looks names up itself, but for SOCKS4. A password is asked for as ssh asks, or is
+ADIT_PROXY_PASSWORD's; in a URL (socks5://USER:PASSWORD@HOST) others on this
+machine can see it.
+
+The exit status is 0 when the connection has ended, and 255 for an error.`
+
+// connectArgs is the command line of `adit connect`.
+type connectArgs struct {
+	proxy, protocol, user, ca string
+	unix                      string
+	ip4, ip6                  bool
+	fdpass, noInband, clean   bool
+	timeout                   time.Duration
+	log                       string
+}
+
+func connectCommand() *cobra.Command {
+	a := new(connectArgs)
+	cmd := &cobra.Command{
+		Use:   "connect [flags] HOST PORT",
+		Short: "Connect standard input and output to a server: a ProxyCommand",
+		Long:  connectHelp,
+		Example: `  ssh -o ProxyCommand='adit connect -x proxy:1080 %h %p' host
+  adit connect --no-inband -U /run/service.sock </dev/null`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := a.way(args)
+			if err != nil {
+				return &usageError{verbOf(cmd), err}
+			}
+			err = a.run(cmd.Context(), w)
+			a.note(w, err)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&a.proxy, "proxy", "x", "", `the proxy: HOST[:PORT], a URL, or "env"`)
+	f.StringVarP(&a.protocol, "protocol", "X", "", "what the proxy speaks: 4, 4a, 5 or connect (default 5)")
+	f.StringVarP(&a.user, "user", "P", "", "the proxy's user")
+	f.StringVar(&a.ca, "proxy-ca", "", "authorities of an https proxy's certificate, in PEM, instead of the system's")
+	f.StringVarP(&a.unix, "unix", "U", "", "connect to this unix socket; HOST and PORT may be left out")
+	f.BoolVarP(&a.ip4, "ipv4", "4", false, "IPv4 only")
+	f.BoolVarP(&a.ip6, "ipv6", "6", false, "IPv6 only")
+	f.BoolVar(&a.fdpass, "fdpass", false, "pass the connected socket over standard output, and end")
+	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
+	f.BoolVar(&a.clean, "clean", false, "leave out lines that come before the server's SSH version line")
+	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --fdpass or --no-inband the connection; 0 is for ever")
+	f.StringVar(&a.log, "log", "", "append errors to this file too")
+	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	cmd.MarkFlagsMutuallyExclusive("fdpass", "clean")
+	cmd.MarkFlagsMutuallyExclusive("no-inband", "clean")
+	return cmd
+}
+
+// way is how a server is reached, with all that another process needs for it.
+type way struct {
+	Network string // "tcp", "tcp4", "tcp6" or "unix"
+	Address string // host:port, or the socket's path
+	Proxy   string // a URL without login; "" is none
+	User    string // of the proxy
+	// Password is the user's, once it is known.
+	Password string
+	CA       string // a file of authorities in PEM; "" is the system's
+}
+
+// way reads the arguments.
+func (a *connectArgs) way(args []string) (*way, error) {
+	w := &way{Network: "tcp", CA: a.ca}
+	if a.timeout < 0 {
+		return nil, fmt.Errorf("bad --timeout %v: 0 is for ever", a.timeout)
+	}
+	if a.unix != "" {
+		if len(args) != 0 && len(args) != 2 {
+			return nil, errors.New("with -U, HOST and PORT are left out")
+		}
+		if a.proxy != "" {
+			return nil, errors.New("no proxy leads to a unix socket: leave out -x or -U")
+		}
+		w.Network, w.Address = "unix", a.unix
+		return w, nil
+	}
+	if len(args) != 2 {
+		return nil, errors.New("HOST and PORT are due")
+	}
+	host := strings.TrimSuffix(strings.TrimPrefix(args[0], "["), "]")
+	if n, err := strconv.ParseUint(args[1], 10, 16); err != nil || n == 0 {
+		return nil, fmt.Errorf("bad port %q: a number from 1 to 65535 is due", args[1])
+	}
+	if host == "" {
+		return nil, errors.New("HOST is empty")
+	}
+	w.Address = net.JoinHostPort(host, args[1])
+	switch {
+	case a.ip4:
+		w.Network = "tcp4"
+	case a.ip6:
+		w.Network = "tcp6"
+	}
+	return w, a.through(w, host)
+}
+
+// protocols are nc's words for -X.
+var protocols = map[string]string{"4": "socks4", "4a": "socks4a", "5": "socks5", "connect": "http"}
+
+// through reads what is said about the proxy.
+func (a *connectArgs) through(w *way, host string) error {
+	scheme, known := protocols[a.protocol]
+	if a.protocol != "" && !known {
+		return fmt.Errorf("bad protocol %q: 4, 4a, 5 or connect is due", a.protocol)
+	}
+	address := a.proxy
+	if address == "env" {
+		address = dial.ProxyFromEnv(os.Getenv, host)
+	}
+	if address == "" {
+		if a.proxy == "" && (a.protocol != "" || a.user != "" || a.ca != "") {
+			return errors.New("-X, -P and --proxy-ca are about a proxy, and -x names none")
+		}
+		return nil
+	}
+	switch {
+	case !strings.Contains(address, "://"):
+		if !known {
+			scheme = "socks5"
+		}
+		address = scheme + "://" + address
+	case known:
+		return errors.New("the proxy's scheme and -X both say what it speaks: leave one out")
+	}
+	p, err := dial.ParseProxy(address)
+	if err != nil {
+		return err
+	}
+	if a.ca != "" && p.TLS == nil {
+		return errors.New("--proxy-ca is for https proxies")
+	}
+	w.Proxy, _, _ = strings.Cut(address, "://")
+	w.Proxy += "://" + p.Address
+	w.User, w.Password = p.User, p.Password
+	if a.user != "" {
+		w.User, w.Password = a.user, ""
+	}
+	return nil
+}
+
+// login finds the password of the proxy's user. SOCKS4 has none.
+func (w *way) login(ctx context.Context) error {
+	if w.User == "" || w.Password != "" || strings.HasPrefix(w.Proxy, "socks4") {
+		return nil
+	}
+	if w.Password = os.Getenv("ADIT_PROXY_PASSWORD"); w.Password != "" {
+		return nil
+	}
+	_, at, _ := strings.Cut(w.Proxy, "://")
+	question := fmt.Sprintf("%s's password for the proxy %s: ", w.User, at)
+	answer, ok, err := (&terminal{lifetime: ctx}).Ask(ctx, question, false)
+	if err == nil && !ok {
+		err = errNoPassword
+	}
+	if err != nil {
+		return fmt.Errorf("ask for %s's password for the proxy %s: %w", w.User, at, err)
+	}
+	w.Password = answer
+	return nil
+}
+
+var errNoPassword = errors.New("there is neither a terminal nor SSH_ASKPASS to ask")
+
+// tls reports whether the connection is more than a socket.
+func (w *way) tls() bool { return strings.HasPrefix(w.Proxy, "https:") }
+
+// dial connects.
+func (w *way) dial(ctx context.Context) (net.Conn, error) {
+	if w.Network == "unix" {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", w.Address)
+		if err != nil {
+			if op, ok := errors.AsType[*net.OpError](err); ok {
+				err = op.Err
+			}
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("connect to unix socket %s: %w", w.Address, err)
+		}
+		return c, nil
+	}
+	tcp := dial.TCP{Network: w.Network}
+	if w.Proxy == "" {
+		return tcp.Dial(ctx, w.Address)
+	}
+	p, err := dial.ParseProxy(w.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	p.User, p.Password, p.Forward = w.User, w.Password, tcp.Dial
+	if w.CA != "" {
+		if p.TLS, err = authorities(w.CA); err != nil {
+			return nil, err
+		}
+	}
+	return p.Dial(ctx, w.Address)
+}
+
+func authorities(file string) (*tls.Config, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("proxy's authorities: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("proxy's authorities: %s has no certificate in PEM", file)
+	}
+	return &tls.Config{RootCAs: roots}, nil
+}
+
+func (a *connectArgs) run(ctx context.Context, w *way) error {
+	if a.fdpass {
+		if err := rawpipe.CheckSocket(os.Stdout); err != nil {
+			return &fdpassError{err}
+		}
+	}
+	// A failure is told in band too, and a question does not count as the
+	// server's time.
+	loginErr := w.login(ctx)
+	if a.fdpass {
+		if loginErr != nil {
+			return loginErr
+		}
+		return passConnection(ctx, w, a.timeout)
+	}
+	p := &rawpipe.Pipe{
+		In: os.Stdin, Out: os.Stdout, CloseOut: rawpipe.CloseOut(os.Stdout), Gone: rawpipe.Gone(os.Stdout),
+		Timeout: a.timeout, NotSSH: a.noInband, Clean: a.clean,
+		Program: "adit_" + version, Hint: hint,
+		Skipped: func(line string) { a.noteText("left out before the version line: " + line) },
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			if loginErr != nil {
+				return nil, loginErr
+			}
+			return w.dial(ctx)
+		},
+	}
+	return p.Run(ctx)
+}
+
+// fdpassError is a standard output over which nothing can be passed.
+type fdpassError struct{ err error }
+
+func (e *fdpassError) Error() string { return "--fdpass: " + e.err.Error() }
+func (e *fdpassError) Unwrap() error { return e.err }
+
+// note appends an error to the log.
+func (a *connectArgs) note(w *way, err error) {
+	if err == nil {
+		return
+	}
+	a.noteText(w.Address + ": " + err.Error())
+}
+
+func (a *connectArgs) noteText(text string) {
+	if a.log == "" {
+		return
+	}
+	f, err := os.OpenFile(a.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "adit: warning: log: %v\n", err)
+		return
+	}
+	defer f.Close()
+	io.WriteString(f, time.Now().Format(time.RFC3339)+" adit connect: "+strings.ReplaceAll(text, "\n", " ")+"\n")
+}
