@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"net/url"
@@ -170,6 +171,9 @@ func proxyHint(e *Error) string {
 		}
 		return "the proxy's certificate is not one for that name or time"
 	}
+	if e.Through != "" && errors.Is(e.Err, io.ErrUnexpectedEOF) {
+		return "check the proxy's port, and whether it wants another protocol, or TLS (https://)"
+	}
 	if e.Stage == StageTLS {
 		return "does the proxy want TLS? If not, its address begins with http://, not https://"
 	}
@@ -209,7 +213,7 @@ func ParseProxy(s string) (Proxy, error) {
 	at := strings.LastIndexByte(rest, '@')
 	address := strings.TrimSuffix(rest[at+1:], "/")
 	u, err := url.Parse("//" + address)
-	if err != nil || u.Hostname() == "" || u.Host != address || strings.ContainsAny(address, " \t\r\n") {
+	if err != nil || u.Hostname() == "" || u.Host != address || strings.Contains(u.Hostname(), ":") && address[0] != '[' || strings.ContainsAny(address, " \t\r\n") {
 		return Proxy{}, fmt.Errorf("proxy: bad address %q: host:port is due, an IPv6 address in brackets", address)
 	}
 	if u.Port() != "" {

@@ -57,11 +57,8 @@ func (c Client) Connect(ctx context.Context, conn net.Conn, host string, port ui
 	default:
 		return fmt.Errorf("%v is no protocol of a proxy", c.Version)
 	}
-	deadline := time.Now().Add(AnswerTimeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	return bounded(ctx, conn, deadline, func() error {
+	// Not ctx's deadline: its cause is to be the error.
+	return bounded(ctx, conn, time.Now().Add(AnswerTimeout), func() error {
 		return ask(&asker{conn: conn, host: host, port: port})
 	})
 }

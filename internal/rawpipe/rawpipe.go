@@ -159,9 +159,12 @@ func (p *Pipe) run(ctx context.Context, in *input) error {
 			}
 			serverEnded, arrived = true, nil // what is no SSH may still be sending
 		case err := <-in.failed:
-			// The server's last words may say why.
+			// The server's last words may say why, or that there were none.
 			select {
-			case <-arrived:
+			case last := <-arrived:
+				if silent, ok := errors.AsType[*SilentError](last); ok {
+					return p.tell(ctx, in, silent)
+				}
 			case <-ctx.Done():
 			case <-time.After(linger):
 			}
@@ -324,7 +327,19 @@ func (p *Pipe) receiveFirst(ctx, limited context.Context, conn net.Conn, in *inp
 	case err == io.EOF:
 		return &SilentError{ErrSilent}
 	}
-	return &SilentError{err}
+	return &SilentError{plain(err)}
+}
+
+// plain takes off what net's errors say of addresses, which are the proxy's as
+// often as the server's.
+func plain(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err
+	}
+	return err
 }
 
 // ErrSilent is a server that closes the connection before its first byte.
