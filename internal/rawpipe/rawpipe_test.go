@@ -150,14 +150,20 @@ func TestRunTells(t *testing.T) {
 		{"silent", nil, nil, "adit: wait for the server's version line: no answer within 8s: i/o timeout", "no answer", 8 * time.Second},
 		{"closed", nil, func(r *rig) { r.server.Close() }, "adit: wait for the server's version line: the server closed the connection without a byte", "without a byte", 0},
 		{"cut", nil, func(r *rig) { r.server.Reset() }, "adit: wait for the server's version line: ", "version line", 0},
-		{"half a line", nil, func(r *rig) { io.WriteString(r.server, "SS"); r.server.Close() }, "", "", 0},
+		{"half a line", nil, func(r *rig) {
+			io.ReadFull(r.server, make([]byte, len(clientVersion)))
+			io.WriteString(r.server, "SS")
+			r.server.Close()
+		}, "", "", 0},
 		{"longer by wish", func(r *rig) { r.Timeout = time.Minute }, nil, "adit: wait for the server's version line: no answer within 1m0s: i/o timeout", "no answer", time.Minute},
 		{"not SSH", func(r *rig) {
 			r.NotSSH = true
 			r.Dial = func(context.Context) (net.Conn, error) { return nil, unreachable }
 		}, nil, "", "no route", 0},
 		{"an echo", func(r *rig) { r.Clean = true }, func(r *rig) {
-			io.WriteString(r.server, "Last login: today\r\n"+clientVersion)
+			b := make([]byte, len(clientVersion))
+			io.ReadFull(r.server, b)
+			io.WriteString(r.server, "Last login: today\r\n"+string(b))
 		}, "adit: wait for the server's version line: what comes back is the client's own", "client's own", 0},
 		{"a banner and silence", func(r *rig) { r.Clean = true }, func(r *rig) {
 			io.WriteString(r.server, "Welcome\r\n")
