@@ -7,7 +7,8 @@ set -u
 packages=(
   openssh-server openssh-client dropbear-bin tinysshd putty-tools
   python3-paramiko python3-asyncssh
-  gcc libc6-dev libssh-dev
+  gcc libc6-dev libssh-dev libssh2-1-dev
+  microsocks tinyproxy-bin dante-server
   erlang-base erlang-crypto erlang-public-key erlang-ssh
   libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2
 )
@@ -17,6 +18,7 @@ declare -A command_of=(
   [openssh-server]=sshd [openssh-client]=ssh [dropbear-bin]=dropbear
   [tinysshd]=tinysshd [putty-tools]=plink [gcc]=gcc [erlang-base]=erl
   [ssh-audit]=ssh-audit [curl]=curl [netcat-openbsd]=nc [iproute2]=ip
+  [microsocks]=microsocks [tinyproxy-bin]=tinyproxy [dante-server]=danted
 )
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -364,4 +364,3 @@ func (r *stepReader) Read(p []byte) (int, error) {
 	r.b = r.b[n:]
 	return n, nil
 }
-
