@@ -224,17 +224,24 @@ func (w *way) dial(ctx context.Context) (net.Conn, error) {
 	if w.Proxy == "" {
 		return tcp.Dial(ctx, w.Address)
 	}
-	p, err := dial.ParseProxy(w.Proxy)
+	p, err := w.proxy()
 	if err != nil {
 		return nil, err
 	}
-	p.User, p.Password, p.Forward = w.User, w.Password, tcp.Dial
-	if w.CA != "" {
-		if p.TLS, err = authorities(w.CA); err != nil {
-			return nil, err
-		}
-	}
+	p.Forward = tcp.Dial
 	return p.Dial(ctx, w.Address)
+}
+
+// proxy is the way's proxy, with its login.
+func (w *way) proxy() (p dial.Proxy, err error) {
+	if p, err = dial.ParseProxy(w.Proxy); err != nil {
+		return p, err
+	}
+	p.User, p.Password = w.User, w.Password
+	if w.CA != "" {
+		p.TLS, err = authorities(w.CA)
+	}
+	return p, err
 }
 
 func authorities(file string) (*tls.Config, error) {

@@ -41,6 +41,8 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -i  a private key; may be given several times
   -o  an option in ssh_config's form, such as StrictHostKeyChecking=accept-new,
       UserKnownHostsFile, ConnectTimeout, ServerAliveInterval, RekeyLimit
+      adit's own AditProxy=PROXY leads through a SOCKS or HTTP proxy, named as for
+      adit connect -x
   -v  tell what happens; -vv adds channels, -vvv every message
   -q  no warnings
   -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
@@ -105,6 +107,9 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	}
 	if a.verbose > 0 {
 		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
+	}
+	if err := a.throughProxy(ctx); err != nil {
+		return err
 	}
 	if err := a.route(); err != nil {
 		return err

@@ -87,6 +87,33 @@ func TestConnectThroughProxies(t *testing.T) {
 	}
 }
 
+// adit ssh goes through a proxy itself.
+func TestSSHThroughProxy(t *testing.T) {
+	testpeer.Need(t, "sshd", "microsocks")
+	server, proxy := testpeer.SSHD(t, testpeer.SSHDOptions{}), testpeer.MicroSocks(t, "joe", "secret")
+	for _, tt := range []struct{ option, env, want string }{
+		{"AditProxy=joe:secret@" + proxy.Addr, "", "CONNECTED"},
+		{"aditproxy socks5://joe@" + proxy.Addr, "ADIT_PROXY_PASSWORD=secret", "CONNECTED"},
+		{"AditProxy=env", "ALL_PROXY=socks5h://joe:secret@" + proxy.Addr, "CONNECTED"},
+		{"AditProxy=none", "ALL_PROXY=socks5h://joe:wrong@" + proxy.Addr, "CONNECTED"},
+		{"AditProxy=env", "ALL_PROXY=socks5h://joe:wrong@" + proxy.Addr, "through SOCKS5 proxy " + proxy.Addr + ": the proxy refuses the user or the password"},
+		{"AditProxy=" + proxy.Addr, "", "the proxy wants a login"},
+		{"AditProxy=ftp://" + proxy.Addr, "", `unknown scheme "ftp"`},
+		{"AditProxyX=1", "", "aditproxyx: the keyword is not known"},
+	} {
+		cmd := exec.Command("adit", "ssh", "-F", "none", "-i", server.Key.Path, "-p", strconv.Itoa(server.Port()), "-l", server.User,
+			"-o", "UserKnownHostsFile="+server.KnownHosts(t), "-o", tt.option, server.Host(), "echo CONNECTED")
+		cmd.Env = []string{tt.env}
+		out, _ := runClient(t, cmd, t.TempDir(), func() {})
+		if !strings.Contains(out, tt.want) || strings.Contains(out, "secret") {
+			t.Errorf("-o %s %s: it says\n%s\nwant %q", tt.option, tt.env, out, tt.want)
+		}
+	}
+	if log := proxy.Log(); strings.Count(log, "connected to") < 3 {
+		t.Errorf("the proxy was not used three times:\n%s", log)
+	}
+}
+
 // adit connect does what nc does, through the same proxies and ours.
 func TestConnectLikeNC(t *testing.T) {
 	testpeer.Need(t, "nc", "danted")

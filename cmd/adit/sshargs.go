@@ -23,6 +23,7 @@ type sshArgs struct {
 	options     []string // other flags and -o, in order
 	unsupported string   // the first flag that only -G understands
 	stdio       *forward.Spec
+	proxy       string // -o AditProxy
 	verbose     int
 	print       bool // -G
 	version     bool
@@ -148,6 +149,10 @@ func (a *sshArgs) apply(o option) (err error) {
 		a.target.User = cmp.Or(a.target.User, o.value)
 		return nil
 	case 'o':
+		if proxy, ok := proxyOption(o.value); ok {
+			a.proxy = cmp.Or(a.proxy, proxy)
+			return nil
+		}
 		words := strings.FieldsFunc(o.value, func(r rune) bool { return strings.ContainsRune(" \t=\"", r) })
 		if a.target.User != "" && len(words) == 2 && strings.EqualFold(words[0], "User") {
 			return nil // the first name wins: that of -l or before the @

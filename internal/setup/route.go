@@ -76,13 +76,19 @@ func (o *Options) dialer() func(context.Context, string) (net.Conn, error) {
 	case r.Command != "":
 		return command.Dial
 	}
-	return dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, BindInterface: r.BindInterface,
+	direct := dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, BindInterface: r.BindInterface,
 		Attempts: r.Attempts, NoKeepAlive: o.NoTCPKeepAlive}.Dial
+	if o.Proxy != nil {
+		return o.proxied(direct)
+	}
+	return direct
 }
 
 // Direct reports whether we connect to the server's own address, so that it says
 // something about the server (CheckHostIP, NoHostAuthenticationForLocalhost).
-func (o *Options) Direct() bool { return o.Route.Jump == "" && o.Route.Command == "" }
+func (o *Options) Direct() bool {
+	return o.Route.Jump == "" && o.Route.Command == "" && o.Proxy == nil
+}
 
 // jump connects through the last of the jump hosts. That is reached as a program
 // of its own would reach it, which is what OpenSSH starts (ssh.c: ssh -W with -l,

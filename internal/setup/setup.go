@@ -64,6 +64,10 @@ type Options struct {
 	BindAddress    string // local address or name to connect from
 	NoTCPKeepAlive bool   // TCPKeepAlive no
 	Route          Route  // the way to the server
+	// Proxy leads to the server where Route has neither a command nor a jump host;
+	// nil is the direct way. Its Forward is set by Config, and obeys AddressFamily
+	// and the rest.
+	Proxy *dial.Proxy
 
 	Kex, Ciphers, MACs, HostKeyAlgorithms []string
 	// KeepHostKeyOrder says that HostKeyAlgorithms is not to be sorted by what
