@@ -60,6 +60,9 @@ func (d Proxy) Dial(ctx context.Context, address string) (net.Conn, error) {
 		defer cancel()
 	}
 	fail := func(e *Error) error {
+		if d, ok := limited.Deadline(); ok && time.Until(d) <= 0 {
+			<-limited.Done() // a socket's deadline may come a moment before
+		}
 		switch {
 		case ctx.Err() != nil:
 			e.Err = context.Cause(ctx)

@@ -173,6 +173,7 @@ func (c stdioConn) LocalAddr() net.Addr         { return nil }
 // DISCONNECT must show what went wrong; with ProxyUseFdpass, the helper's
 // standard error does.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	testpeer.Need(t, "sshd", "ssh-keygen")
 	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
 	forbidding, slow := refusingProxy(t), slowWay(t, server.Addr)
@@ -198,6 +199,7 @@ func TestClients(t *testing.T) {
 	}
 	for _, client := range sshClients {
 		t.Run(client.name, func(t *testing.T) {
+			t.Parallel()
 			testpeer.Need(t, client.needs...)
 			for _, c := range cases {
 				t.Run(c.name, func(t *testing.T) {

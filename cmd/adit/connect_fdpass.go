@@ -17,7 +17,11 @@ import (
 // proxy's answer was read; else it is one end of a socket pair, whose other end
 // belongs to a process of its own.
 func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
-	limited, stop := limit(ctx, timeout)
+	limit := timeout
+	if w.tls() && limit > 0 {
+		limit += time.Second // the process that pumps knows the stage
+	}
+	limited, stop := rawpipe.Limit(ctx, limit)
 	defer stop()
 	// Nobody waits for a descriptor any more when standard output hangs up.
 	limited, cancel := context.WithCancelCause(limited)
@@ -47,15 +51,6 @@ func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
 	return rawpipe.SendSocket(os.Stdout, socket)
 }
 
-// limit bounds ctx as rawpipe.Pipe does.
-func limit(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if timeout == 0 {
-		return context.WithCancel(ctx)
-	}
-	late := fmt.Errorf("no answer within %v: %w", timeout, os.ErrDeadlineExceeded)
-	return context.WithTimeoutCause(ctx, timeout, late)
-}
-
 // pumpOrder is what the process that pumps is told.
 type pumpOrder struct {
 	Way     way
@@ -80,7 +75,7 @@ const maxReport = 64 << 10
 // until one of them has ended. report is called once.
 func serveOrder(ctx context.Context, order pumpOrder, local net.Conn, gone <-chan struct{}, report func(pumpReport) error) error {
 	defer local.Close()
-	limited, stop := limit(ctx, order.Timeout)
+	limited, stop := rawpipe.Limit(ctx, order.Timeout)
 	defer stop()
 	conn, err := order.Way.dial(limited)
 	if err != nil {

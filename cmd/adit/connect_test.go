@@ -45,6 +45,7 @@ var usedProxies = []usedProxy{
 // Stock ssh logs in through each proxy, with a pipe and with the descriptor; and
 // with a wrong login it is told so.
 func TestConnectThroughProxies(t *testing.T) {
+	t.Parallel()
 	testpeer.Need(t, "ssh", "sshd", "microsocks", "danted", "tinyproxy")
 	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
 	adit, err := exec.LookPath("adit")
@@ -89,6 +90,7 @@ func TestConnectThroughProxies(t *testing.T) {
 
 // adit ssh goes through a proxy itself.
 func TestSSHThroughProxy(t *testing.T) {
+	t.Parallel()
 	testpeer.Need(t, "sshd", "microsocks")
 	server, proxy := testpeer.SSHD(t, testpeer.SSHDOptions{}), testpeer.MicroSocks(t, "joe", "secret")
 	for _, tt := range []struct{ option, env, want string }{
@@ -116,6 +118,7 @@ func TestSSHThroughProxy(t *testing.T) {
 
 // adit connect does what nc does, through the same proxies and ours.
 func TestConnectLikeNC(t *testing.T) {
+	t.Parallel()
 	testpeer.Need(t, "nc", "danted")
 	ours := anyProxy(t, nil)
 	echo := testpeer.EchoTarget(t).Addr
@@ -228,16 +231,21 @@ func TestFdpassPump(t *testing.T) {
 	awaitNone(t, pumpVerb)
 }
 
-// processes are the ids of this user's programs that have word as an argument.
+// processes are the ids of those adits of this test that have word as an argument.
 func processes(t *testing.T, word string) (found []int) {
 	t.Helper()
+	adit, err := exec.LookPath("adit")
+	if err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
 		b, _ := os.ReadFile(f) // it may have ended
-		if strings.Contains(string(b), "\x00"+word+"\x00") {
+		exe, _ := os.Readlink(filepath.Join(filepath.Dir(f), "exe"))
+		if exe == adit && strings.Contains(string(b), "\x00"+word+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
 			found = append(found, pid)
 		}
@@ -259,6 +267,7 @@ func awaitNone(t *testing.T, word string) {
 
 // What fdrecv tells of what a helper passes, or does not.
 func TestFdrecv(t *testing.T) {
+	t.Parallel()
 	testpeer.Need(t, "nc")
 	greeting := testpeer.GreetingTarget(t, "SSH-2.0-early\r\n").Addr
 	host, port, _ := net.SplitHostPort(greeting)

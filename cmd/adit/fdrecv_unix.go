@@ -21,7 +21,7 @@ import (
 )
 
 func (a *fdrecvArgs) run(cmd *cobra.Command, args []string) error {
-	ctx, stop := limit(cmd.Context(), a.timeout)
+	ctx, stop := rawpipe.Limit(cmd.Context(), a.timeout)
 	defer stop()
 	r, first, err := receiveDescriptor(ctx, args)
 	if err != nil {

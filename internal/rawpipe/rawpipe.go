@@ -120,11 +120,7 @@ func (p *Pipe) drain(in *input, over <-chan struct{}) {
 }
 
 func (p *Pipe) run(ctx context.Context, in *input) error {
-	limited, stop := ctx, func() {}
-	if p.Timeout > 0 {
-		late := fmt.Errorf("no answer within %v: %w", p.Timeout, os.ErrDeadlineExceeded)
-		limited, stop = context.WithTimeoutCause(ctx, p.Timeout, late)
-	}
+	limited, stop := Limit(ctx, p.Timeout)
 	defer stop()
 	conn, err := p.dial(limited)
 	if err != nil {
@@ -182,6 +178,20 @@ func (p *Pipe) run(ctx context.Context, in *input) error {
 			fromClient = nil
 		}
 	}
+}
+
+// Limit returns a context that ends after d, with a cause that says so and is
+// os.ErrDeadlineExceeded; 0 is never. It has no deadline, since what is dialled
+// would run into that by itself a moment before, and not know the cause.
+func Limit(ctx context.Context, d time.Duration) (limited context.Context, stop func()) {
+	limited, cancel := context.WithCancelCause(ctx)
+	if d == 0 {
+		return limited, func() { cancel(nil) }
+	}
+	timer := time.AfterFunc(d, func() {
+		cancel(fmt.Errorf("no answer within %v: %w", d, os.ErrDeadlineExceeded))
+	})
+	return limited, func() { timer.Stop(); cancel(nil) }
 }
 
 // abandon is how long a Dial may take to name its stage when its time is over.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
 )
