@@ -84,11 +84,11 @@ func receiveDescriptor(ctx context.Context, args []string) (*received, *os.File,
 	}()
 
 	select {
-	case err = <-wait:
+	case <-wait:
 		r.Ended = cmd.ProcessState.String()
 	case <-ctx.Done():
 		cmd.Process.Kill()
-		err = <-wait
+		<-wait
 		r.Ended = "killed: " + context.Cause(ctx).Error()
 	}
 	r.Seconds, r.ExitStatus = time.Since(begin).Seconds(), cmd.ProcessState.ExitCode()
