@@ -210,13 +210,13 @@ func (w *way) dial(ctx context.Context) (net.Conn, error) {
 	if w.Network == "unix" {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", w.Address)
 		if err != nil {
-			if op, ok := errors.AsType[*net.OpError](err); ok {
-				err = op.Err
+			if call, ok := errors.AsType[*os.SyscallError](err); ok {
+				err = call.Err
 			}
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
-			return nil, fmt.Errorf("connect to unix socket %s: %w", w.Address, err)
+			return nil, &dial.Error{Stage: dial.StageConnect, Address: w.Address, Err: err}
 		}
 		return c, nil
 	}
