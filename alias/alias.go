@@ -73,28 +73,20 @@ func Dial(ctx context.Context, alias string, o *Options) (*adit.Client, error) {
 	if err := s.Apply(conf); err != nil {
 		return nil, err
 	}
+	if s.Route.Command == "-" {
+		return nil, fmt.Errorf("alias %q: ProxyCommand - (%s): a program's standard input and output are no way to a server", alias, conf.Origin("ProxyCommand"))
+	}
 	if o.Ask == nil {
 		s.BatchMode = true
 	} else {
 		s.Prompter = prompter(o.Ask)
 	}
-	target, err := s.Target()
-	if err != nil {
-		return nil, err
-	}
+	s.Route.File, s.Lifetime = o.File, ctx
 	cfg, err := s.Config()
 	if err != nil {
 		return nil, err
 	}
-	c, err := adit.Dial(ctx, target, cfg)
-	if err != nil {
-		if e, ok := errors.AsType[*adit.StageError](err); ok && e.Stage == "handshake" {
-			s.Forget()
-		}
-		return nil, err
-	}
-	s.Remember(c)
-	return c, nil
+	return s.Dial(ctx, cfg)
 }
 
 // prompter is Options.Ask as setup wants it.

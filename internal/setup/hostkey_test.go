@@ -47,7 +47,7 @@ func TestCheckHostIP(t *testing.T) {
 			}
 			var said []string
 			opts := &Options{Host: "db", StrictHostKey: c.strict, KnownHosts: []string{file}, GlobalKnownHosts: []string{"none"}, Prompter: &typist{answers: c.answers},
-				HostKeyOptions: HostKeyOptions{CheckHostIP: true, Say: func(_, text string) { said = append(said, strings.ReplaceAll(text, file, "FILE")) }}}
+				HostKeyOptions: HostKeyOptions{CheckHostIP: true}, Say: func(_, text string) { said = append(said, strings.ReplaceAll(text, file, "FILE")) }}
 			if _, err := opts.Config(); err != nil {
 				t.Fatal(err)
 			}
@@ -130,8 +130,8 @@ func TestUpdateHostKeysAsks(t *testing.T) {
 		{[]string{"yes"}, true}, {[]string{"YES"}, true}, {[]string{"no"}, false}, {[]string{"what", "yes"}, true}, {[]string{"a", "b", "c", "yes"}, false}, {nil, false},
 	} {
 		said := ""
-		h := &hostKeys{o: &Options{Prompter: &typist{answers: c.answers}, HostKeyOptions: HostKeyOptions{UpdateHostKeys: "ask",
-			Say: func(level, text string) { said += level + " " + text + "\n" }}}}
+		h := &hostKeys{o: &Options{Prompter: &typist{answers: c.answers}, HostKeyOptions: HostKeyOptions{UpdateHostKeys: "ask"},
+			Say: func(level, text string) { said += level + " " + text + "\n" }}}
 		if got := h.accepted(t.Context(), knownhosts.Update{New: []gossh.PublicKey{learned}, Old: []gossh.PublicKey{old}}); got != c.want {
 			t.Errorf("%q: accepted %v", c.answers, got)
 		}
