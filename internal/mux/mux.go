@@ -143,7 +143,7 @@ type Mux struct {
 	free     []uint32
 	open     int
 	borrowed int64 // by windows that are wider than at first
-	replies  []chan globalReply
+	replies  []globalReply
 	err      error
 
 	// Atomic.
@@ -232,8 +232,8 @@ func (m *Mux) fail(err error) {
 			c.connectionEnded(err)
 		}
 	}
-	for _, r := range replies {
-		close(r)
+	for _, reply := range replies {
+		reply(false, nil, err)
 	}
 	if m.globals != nil {
 		close(m.globals) // only the reader sends, and it has ended

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/adit-ssh/adit/internal/packet"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -155,11 +156,9 @@ func (s stderr) Read(p []byte) (int, error) {
 // Write implements io.Writer.
 func (s stderr) Write(p []byte) (int, error) { return s.c.write(p, wire.ExtendedDataStderr) }
 
-// globalReply is an answer to a global request.
-type globalReply struct {
-	ok   bool
-	data []byte
-}
+// globalReply receives the answer to a global request of ours, or why none will
+// come.
+type globalReply func(ok bool, data []byte, err error)
 
 // globalRequest is one of the peer's, for the handler.
 type globalRequest struct {
@@ -169,55 +168,96 @@ type globalRequest struct {
 }
 
 // Request sends a global request (RFC 4254, section 4). With wantReply it waits
-// for the answer.
+// for the answer. ctx bounds both.
 func (m *Mux) Request(ctx context.Context, name string, wantReply bool, data []byte) (ok bool, reply []byte, err error) {
-	msg := wire.GlobalRequest{Type: name, WantReply: wantReply, Data: data}
-	var answer chan globalReply
-	m.globalMu.Lock()
-	m.mu.Lock()
-	err = m.err
-	if err == nil && wantReply {
-		if len(m.replies) >= replyQueue {
-			err = errors.New("too many global requests wait for an answer")
-		} else {
-			answer = make(chan globalReply, 1)
-			m.replies = append(m.replies, answer)
-		}
-	}
-	m.mu.Unlock()
-	if err == nil {
-		err = m.pc.WritePacket(msg.Append(nil), nil)
-	}
-	m.globalMu.Unlock()
-	if err != nil || !wantReply {
+	if !wantReply {
+		err := m.sendGlobal(ctx, name, data, nil)
 		return err == nil, nil, err
 	}
+	type answer struct {
+		ok   bool
+		data []byte
+		err  error
+	}
+	answered := make(chan answer, 1)
+	if err := m.Ask(ctx, name, data, func(ok bool, data []byte, err error) { answered <- answer{ok, data, err} }); err != nil {
+		return false, nil, err
+	}
 	select {
-	case r, open := <-answer:
-		if !open {
-			return false, nil, m.Err()
-		}
-		return r.ok, r.data, nil
+	case a := <-answered:
+		return a.ok, a.data, a.err
 	case <-ctx.Done():
 	}
 	select {
-	case r, open := <-answer: // both were ready
-		if open {
-			return r.ok, r.data, nil
-		}
+	case a := <-answered: // both were ready
+		return a.ok, a.data, a.err
 	default:
 	}
 	return false, nil, context.Cause(ctx)
+}
+
+// Ask sends a global request and returns. answered is called once, with the
+// answer or with why the connection ended without one, before any message is
+// dealt with that the peer sent behind the answer. It runs on the reader
+// goroutine and must not wait. It is not called when Ask returns an error.
+func (m *Mux) Ask(ctx context.Context, name string, data []byte, answered func(ok bool, reply []byte, err error)) error {
+	return m.sendGlobal(ctx, name, data, answered)
+}
+
+// Tell queues a global request that wants no answer. It never waits, and may be
+// called on the reader goroutine.
+func (m *Mux) Tell(name string, data []byte) error {
+	return m.pc.QueuePacket((&wire.GlobalRequest{Type: name, Data: data}).Append(nil))
+}
+
+func (m *Mux) sendGlobal(ctx context.Context, name string, data []byte, reply globalReply) error {
+	msg := wire.GlobalRequest{Type: name, WantReply: reply != nil, Data: data}
+	m.globalMu.Lock()
+	defer m.globalMu.Unlock()
+	m.mu.Lock()
+	err := m.err
+	switch {
+	case err != nil || reply == nil:
+	case len(m.replies) >= replyQueue:
+		err = errors.New("too many global requests wait for an answer")
+	default:
+		m.replies = append(m.replies, reply)
+	}
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	err = m.pc.WritePacket(msg.Append(nil), ctx.Done())
+	if err == nil {
+		return nil
+	}
+	if err == packet.ErrCancelled {
+		err = context.Cause(ctx)
+	}
+	if reply != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		n := len(m.replies)
+		if n == 0 {
+			return nil // it was taken out to be called
+		}
+		m.replies = m.replies[:n-1] // only globalMu's holder appends: it is the last
+	}
+	return err
 }
 
 // globalReply hands an answer to who waits longest. An answer that nobody waits
 // for is dropped.
 func (m *Mux) globalReply(ok bool, data []byte) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	var reply globalReply
 	if len(m.replies) > 0 {
-		m.replies[0] <- globalReply{ok, data}
+		reply = m.replies[0]
 		m.replies = m.replies[1:]
+	}
+	m.mu.Unlock()
+	if reply != nil {
+		reply(ok, data, nil)
 	}
 }
 
