@@ -14,8 +14,8 @@ import (
 	"github.com/adit-ssh/adit/trace"
 )
 
-// errPath is what an Opener of channels to host and port can't do.
-var errPath = errors.New("forwarding to and from unix sockets is not supported")
+// errPath is what a Config without OpenPath can't do.
+var errPath = errors.New("forwarding to unix sockets is not supported")
 
 // forward serves one connection up to the answer to its open, and has it relayed
 // from then on. It gives the connection and its slot back unless it is relayed.
@@ -34,7 +34,7 @@ func (f *Forwarder) forward(c net.Conn) {
 	}
 	e := f.event(c)
 	if !f.spec.Dynamic {
-		relayed = f.open(e, local, f.spec.Host, f.spec.HostPort, nil)
+		relayed = f.open(e, local, f.spec, nil)
 		return
 	}
 	req, err := socks.Accept(f.lifetime, c)
@@ -46,16 +46,16 @@ func (f *Forwarder) forward(c net.Conn) {
 		f.linger(local)
 		return
 	}
-	relayed = f.open(e, local, req.Host, req.Port, req)
+	relayed = f.open(e, local, Spec{Host: req.Host, HostPort: req.Port}, req)
 }
 
-// open opens a channel to the target and has it relayed, or reports false. req
+// open opens a channel to to's target and has it relayed, or reports false. req
 // is nil unless a proxy's client waits for an answer.
-func (f *Forwarder) open(e trace.Forward, local relay.Conn, host string, port uint16, req *socks.Request) bool {
-	e.Target = net.JoinHostPort(host, strconv.Itoa(int(port)))
+func (f *Forwarder) open(e trace.Forward, local relay.Conn, to Spec, req *socks.Request) bool {
+	e.Target = to.address()
 	e.What = "accept"
 	f.emit(e)
-	remote, err := f.cfg.Open(f.lifetime, host, port, originator(local))
+	remote, err := f.cfg.connect(f.lifetime, to, originator(local))
 	if err != nil {
 		e.What, e.Err = "refused", err.Error()
 		f.emit(e)
@@ -84,6 +84,25 @@ func (f *Forwarder) open(e trace.Forward, local relay.Conn, host string, port ui
 		f.relay(e, local, remote, head)
 	})
 	return true
+}
+
+// connect opens a channel to to's target.
+func (c *Config) connect(ctx context.Context, to Spec, originator netip.AddrPort) (relay.Conn, error) {
+	switch {
+	case to.TargetPath == "":
+		return c.Open(ctx, to.Host, to.HostPort, originator)
+	case c.OpenPath == nil:
+		return nil, errPath
+	}
+	return c.OpenPath(ctx, to.TargetPath)
+}
+
+// address is the target for events and errors.
+func (s Spec) address() string {
+	if s.TargetPath != "" {
+		return s.TargetPath
+	}
+	return net.JoinHostPort(s.Host, strconv.Itoa(int(s.HostPort)))
 }
 
 // relay copies until both directions have ended.
@@ -119,9 +138,16 @@ func (f *Forwarder) linger(c relay.Conn) {
 func (f *Forwarder) event(c net.Conn) (e trace.Forward) {
 	if trace.Wants(f.cfg.Tracer, trace.LevelConn) {
 		e.Local, e.Originator = c.LocalAddr().String(), c.RemoteAddr().String()
+		if _, ok := c.(*net.UnixConn); ok {
+			e.Originator = "a local process" // it has no address
+		}
 	}
 	return e
 }
+
+// noOriginator is where a connection that has no address says that it comes
+// from: OpenSSH's words, which servers are used to.
+var noOriginator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 65535)
 
 // originator is who connected, for the server's log and policy. IPv4 is IPv4
 // whatever kind of socket it came through.
@@ -130,5 +156,5 @@ func originator(c net.Conn) netip.AddrPort {
 		ap := a.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
-	return netip.AddrPort{}
+	return noOriginator
 }

@@ -1,16 +1,19 @@
-// Package forward is local forwarding: -L, -D and -W as OpenSSH's client has
-// them, on top of anything that opens direct-tcpip channels.
+// Package forward is forwarding: -L, -D, -R and -W as OpenSSH's client has them,
+// for TCP and unix sockets, on top of anything that opens and receives channels.
 //
-// Nothing is sent to the server until somebody connects. Each TCP connection is
-// one channel (RFC 4254, section 7.2), with the true originator; names are
-// looked up by the server. ParseLocal, ParseDynamic and ParseStdio read the
-// command line's forms. Listen binds and serves a Spec, Serve serves listeners
-// that exist already, Stdio forwards one reader and writer.
+// For a local forward nothing is sent to the server until somebody connects.
+// Each connection is one channel (RFC 4254, section 7.2; OpenSSH PROTOCOL,
+// section 2.4), with the true originator; names are looked up by the side that
+// connects. ParseLocal, ParseDynamic, ParseRemote and ParseStdio read the command
+// line's forms. Listen binds and serves a Spec, Serve serves listeners that exist
+// already, NewRemote serves what comes back from the server's listeners, Stdio
+// forwards one reader and writer.
 package forward
 
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -25,21 +28,37 @@ import (
 // Opener opens a direct-tcpip channel.
 type Opener func(ctx context.Context, host string, port uint16, originator netip.AddrPort) (relay.Conn, error)
 
+// PathOpener opens a direct-streamlocal channel.
+type PathOpener func(ctx context.Context, path string) (relay.Conn, error)
+
 // DefaultMaxConns is how many connections one Forwarder serves at once unless
 // Config.MaxConns says otherwise.
 const DefaultMaxConns = 16384
 
-// Config says how to forward. Open is required; the rest may be zero.
+// Config says how to forward. Open is required but for remote forwards; the rest
+// may be zero.
 type Config struct {
 	Open Opener
+	// OpenPath is Open for specs with a unix socket as target; nil refuses them.
+	OpenPath PathOpener
 	// Tracer receives trace.Forward events. May be nil.
 	Tracer trace.Tracer
 	// GatewayPorts makes a Spec without a bind address listen on all interfaces
 	// instead of loopback.
 	GatewayPorts bool
-	// Network is "tcp4" or "tcp6" to listen on such addresses only
-	// (AddressFamily); "" and "tcp" are both.
+	// Network is "tcp4" or "tcp6" to listen on, and with remote forwards to
+	// connect to, such addresses only (AddressFamily); "" and "tcp" are both.
 	Network string
+	// SocketMode are the permissions of unix sockets to listen on; 0 means
+	// DefaultSocketMode. Other bits than those of permissions do not matter, so
+	// that fs.ModeSocket is a way to say that there are none.
+	SocketMode fs.FileMode
+	// ReplaceSocket removes a socket that lies at a path to listen on
+	// (StreamLocalBindUnlink).
+	ReplaceSocket bool
+	// Permit limits the targets of remote forwards that are proxies
+	// (PermitRemoteOpen).
+	Permit Permit
 	// MaxConns is how many connections are served at once; more wait. 0 means
 	// DefaultMaxConns.
 	MaxConns int

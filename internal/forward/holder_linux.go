@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/hex"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // tcpListen is the state of a listening socket in /proc/net/tcp.
@@ -28,6 +31,21 @@ func holder(addr netip.AddrPort) string {
 		return "a process of user id " + uid
 	}
 	return ""
+}
+
+// pathHolder tells who listens on the unix socket that c is connected to.
+func pathHolder(c *net.UnixConn) string {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	var who *unix.Ucred
+	raw.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err != nil || who == nil || who.Pid <= 0 {
+		return ""
+	}
+	pid := strconv.Itoa(int(who.Pid))
+	return "pid " + pid + " (" + command(pid) + ")"
 }
 
 // listening finds the socket in table that listens on addr, or on its port for

@@ -2,7 +2,13 @@
 
 package forward
 
-import "net/netip"
+import (
+	"net"
+	"net/netip"
+)
 
 // holder is known on Linux only.
 func holder(netip.AddrPort) string { return "" }
+
+// pathHolder is known on Linux only.
+func pathHolder(*net.UnixConn) string { return "" }

@@ -11,24 +11,44 @@ import (
 	"syscall"
 )
 
-// ListenError is an address that can't be listened on.
+// ListenError is an address or a path that can't be listened on.
 type ListenError struct {
 	Addr netip.AddrPort
-	// Holder is who has the port already, such as "pid 812 (postgres)", if the
-	// port is busy and we may know.
+	Path string // of a unix socket, instead of Addr
+	// Holder is who has it already, such as "pid 812 (postgres)", if it is busy
+	// and we may know.
 	Holder string
-	Err    error
+	// Stale says that Path is a socket on which nobody listens any more, NoSocket
+	// that it is something else.
+	Stale, NoSocket bool
+	Err             error
 }
 
 func (e *ListenError) Error() string {
-	text := "listen on " + e.Addr.String() + ": " + plainText(e.Err)
+	at := e.Path
+	if at == "" {
+		at = e.Addr.String()
+	}
+	text := "listen on " + at + ": " + plainText(e.Err)
 	switch {
+	case e.Stale:
+		text += " by a socket on which nobody listens any more"
+	case e.NoSocket:
+		text += " by a file that is no socket"
 	case e.Holder != "":
 		text += ", held by " + e.Holder
-	case errors.Is(e.Err, fs.ErrPermission) && e.Addr.Port() < 1024:
+	case e.Path == "" && errors.Is(e.Err, fs.ErrPermission) && e.Addr.Port() < 1024:
 		text += ": ports below 1024 are for privileged users"
 	}
 	return text
+}
+
+// Hint says what to do about it, or is "".
+func (e *ListenError) Hint() string {
+	if e.Stale {
+		return "remove it with: rm '" + e.Path + "', or have such sockets replaced with -o StreamLocalBindUnlink=yes"
+	}
+	return ""
 }
 
 // Unwrap returns the cause, such as one that is syscall.EADDRINUSE.
@@ -48,8 +68,15 @@ const portTries = 8
 
 // listen binds all addresses that spec means. With port 0 all get the same one.
 func listen(ctx context.Context, spec Spec, cfg Config) (ls []net.Listener, skipped []error, err error) {
-	if spec.ListenPath != "" || spec.TargetPath != "" {
+	if spec.TargetPath != "" && cfg.OpenPath == nil {
 		return nil, nil, fmt.Errorf("forward %s: %w", spec, errPath)
+	}
+	if spec.ListenPath != "" {
+		l, err := listenPath(spec.ListenPath, cfg)
+		if err != nil {
+			return nil, nil, fmt.Errorf("forward %s: %w", spec, err)
+		}
+		return []net.Listener{l}, nil, nil
 	}
 	addrs, err := bindAddrs(ctx, spec.Bind, cfg)
 	if err != nil {

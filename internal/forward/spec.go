@@ -12,22 +12,52 @@ import (
 
 // Spec is one forward, as the command line or a configuration says it.
 type Spec struct {
+	// Remote makes the server listen, and us connect to the target (-R).
+	Remote bool
+
 	// Bind is the address or name to listen on: "" is loopback unless
 	// Config.GatewayPorts, "*" is all interfaces, "localhost" always loopback.
+	// Of a Remote one the server decides what it heeds (sshd_config,
+	// GatewayPorts).
 	Bind string
-	// Port is the local port; 0 lets the system choose, which OpenSSH does not
-	// offer for local forwards.
+	// Port is the port to listen on; 0 lets the system choose, which OpenSSH
+	// does not offer for local forwards.
 	Port uint16
 	// ListenPath is a unix socket to listen on instead of Bind and Port.
 	ListenPath string
 
-	// Dynamic makes it a proxy (-D) that takes its target from each client.
+	// Dynamic makes it a proxy that takes its target from each client (-D, or -R
+	// without a target).
 	Dynamic bool
-	// Host and HostPort are the target, as the server reaches it.
+	// Host and HostPort are the target, as the side that connects reaches it.
 	Host     string
 	HostPort uint16
-	// TargetPath is a unix socket on the server instead of Host and HostPort.
+	// TargetPath is a unix socket instead of Host and HostPort.
 	TargetPath string
+}
+
+// RequestAddr is Bind in tcpip-forward's words (RFC 4254, section 7.1): loopback
+// is "localhost" and all interfaces are "", as OpenSSH's client asks for them.
+func (s Spec) RequestAddr() string {
+	switch s.Bind {
+	case "":
+		return "localhost"
+	case "*":
+		return ""
+	}
+	return s.Bind
+}
+
+// Target is what the forward leads to, as OpenSSH prints it: "host:port", a
+// path, or "socks:0" for a proxy.
+func (s Spec) Target() string {
+	switch {
+	case s.Dynamic:
+		return "socks:0"
+	case s.TargetPath != "":
+		return s.TargetPath
+	}
+	return s.Host + ":" + strconv.Itoa(int(s.HostPort))
 }
 
 // String returns the form of the command line.
@@ -70,6 +100,7 @@ func quote(s string) string {
 
 const (
 	localForm   = "[bind_address:]port:host:hostport"
+	remoteForm  = "[bind_address:]port[:host:hostport]"
 	dynamicForm = "[bind_address:]port"
 	targetForm  = "host:port"
 )
@@ -86,10 +117,41 @@ const (
 // interfaces. Ports may be names of services.
 func ParseLocal(arg string) (Spec, error) {
 	f, err := fields(arg, 3, 4)
+	s := Spec{}
+	if err == nil {
+		err = s.both(f)
+	}
 	if err != nil {
 		return Spec{}, specError("-L", arg, localForm, err)
 	}
-	var s Spec
+	return s, nil
+}
+
+// ParseRemote parses -R's argument: the forms of -L, or only what to listen on,
+// which makes it a proxy (OpenSSH since 7.6).
+func ParseRemote(arg string) (Spec, error) {
+	f, err := fields(arg, 3, 4)
+	s := Spec{Remote: true}
+	switch {
+	case err != nil:
+	case len(f) == 1, len(f) == 2 && !f[1].path:
+		s.Dynamic = true
+		if len(f) == 2 && f[0].path {
+			err = fmt.Errorf("%.64q is no port", f[0].text)
+			break
+		}
+		err = s.listen(f)
+	default:
+		err = s.both(f)
+	}
+	if err != nil {
+		return Spec{}, specError("-R", arg, remoteForm, err)
+	}
+	return s, nil
+}
+
+// both takes what to listen on and a target.
+func (s *Spec) both(f []field) (err error) {
 	switch {
 	case len(f) == 2 && f[1].path, len(f) == 3 && f[2].path:
 		s.TargetPath, err = f[len(f)-1].asPath()
@@ -100,10 +162,7 @@ func ParseLocal(arg string) (Spec, error) {
 	default:
 		err = count(f)
 	}
-	if err != nil {
-		return Spec{}, specError("-L", arg, localForm, err)
-	}
-	return s, nil
+	return err
 }
 
 // ParseDynamic parses -D's argument.

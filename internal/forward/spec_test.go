@@ -35,6 +35,37 @@ func TestParseLocal(t *testing.T) {
 	}
 }
 
+func TestParseRemote(t *testing.T) {
+	for _, tt := range []struct {
+		arg, addr, target string
+		want              Spec
+	}{
+		{"8080:a:80", "localhost", "a:80", Spec{Port: 8080, Host: "a", HostPort: 80}},
+		{"0:a:80", "localhost", "a:80", Spec{Host: "a", HostPort: 80}},
+		{":8080:a:80", "", "a:80", Spec{Bind: "*", Port: 8080, Host: "a", HostPort: 80}},
+		{"*:8080:a:80", "", "a:80", Spec{Bind: "*", Port: 8080, Host: "a", HostPort: 80}},
+		{"localhost:8080:a:80", "localhost", "a:80", Spec{Bind: "localhost", Port: 8080, Host: "a", HostPort: 80}},
+		{"[::]:8080:[::1]:80", "::", "::1:80", Spec{Bind: "::", Port: 8080, Host: "::1", HostPort: 80}},
+		{"8080", "localhost", "socks:0", Spec{Port: 8080, Dynamic: true}},
+		{"b:8080", "b", "socks:0", Spec{Bind: "b", Port: 8080, Dynamic: true}},
+		{"[::1]:0", "::1", "socks:0", Spec{Bind: "::1", Dynamic: true}},
+		{"/run/s", "localhost", "socks:0", Spec{ListenPath: "/run/s", Dynamic: true}},
+		{"a/80", "localhost", "socks:0", Spec{ListenPath: "a/80", Dynamic: true}},
+		{"8080:/run/s", "localhost", "/run/s", Spec{Port: 8080, TargetPath: "/run/s"}},
+		{"/run/s:a:80", "localhost", "a:80", Spec{ListenPath: "/run/s", Host: "a", HostPort: 80}},
+		{"/run/s:/run/t", "localhost", "/run/t", Spec{ListenPath: "/run/s", TargetPath: "/run/t"}},
+	} {
+		tt.want.Remote = true
+		got, err := ParseRemote(tt.arg)
+		if got != tt.want || err != nil {
+			t.Errorf("%q: %+v, %v; want %+v", tt.arg, got, err, tt.want)
+		}
+		if addr, target := got.RequestAddr(), got.Target(); addr != tt.addr || target != tt.target {
+			t.Errorf("%q asks for %q and leads to %q, want %q, %q", tt.arg, addr, target, tt.addr, tt.target)
+		}
+	}
+}
+
 // What we take and OpenSSH's client does not.
 func TestParseLocalBeyondOpenSSH(t *testing.T) {
 	for _, tt := range []struct {
@@ -55,6 +86,7 @@ func TestParseLocalBeyondOpenSSH(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	local := func(s string) error { _, err := ParseLocal(s); return err }
 	dynamic := func(s string) error { _, err := ParseDynamic(s); return err }
+	remote := func(s string) error { _, err := ParseRemote(s); return err }
 	stdio := func(s string) error { _, err := ParseStdio(s); return err }
 	target := func(s string) error { _, _, err := ParseTarget(s); return err }
 	for _, tt := range []struct {
@@ -86,6 +118,11 @@ func TestParseRefuses(t *testing.T) {
 		{dynamic, "/x", "not on a path"},
 		{dynamic, "a:/x", "not on a path"},
 		{dynamic, "a:", "is no port"},
+		{remote, "", "it is empty; the form is -R [bind_address:]port[:host:hostport]"},
+		{remote, "nonsense", "is no port"},
+		{remote, "/x:80", "is no port"},
+		{remote, "8080:a:0", "port 0 is no target"},
+		{remote, "8080:a:b:c:d", "5 fields; IPv6 addresses stand in brackets"},
 		{stdio, "", "it is empty; the form is -W host:port"},
 		{stdio, "80", "one field only"},
 		{stdio, ":80", "the host is missing"},
@@ -132,24 +169,36 @@ func TestParseDynamicAndStdio(t *testing.T) {
 
 // OpenSSH's client is the oracle: it takes what we take and reads it the same.
 func TestParseLocalAsOpenSSH(t *testing.T) {
-	testpeer.Need(t, "ssh")
-	for _, arg := range []string{
+	asOpenSSH(t, "-L", "localforward ", ParseLocal, []string{
 		"8080:a:80", "[::1]:8080:[::1]:80", ":8080:a:80", "*:8080:a:80", "8080:/x", "/x:a:80", "/x:/y", "b:8080:/x",
 		"http:a:https", "8080:a:80:", " 8080:a:80", `a\:b:80:c:90`, "[a:b]:80:c:90", "localhost:1:2:3",
 		"8080:a:0", "8080:a:nonsense", "[::1:8080:a:80", "b:[/x/y]:a:80", "8080:a:65536", "8080:[a]b:90", "8080", "a:80",
 		"/x:80", "::1:8080:a:80", "8080:a:80:90:", "8080:a:-1",
-	} {
-		out, err := exec.Command("ssh", "-G", "-F", "none", "-L", arg, "host").Output()
+	})
+}
+
+func TestParseRemoteAsOpenSSH(t *testing.T) {
+	asOpenSSH(t, "-R", "remoteforward ", ParseRemote, []string{
+		"8080:a:80", "0:a:80", "[::1]:8080:[::1]:80", ":8080:a:80", "*:8080:a:80", "8080:/x", "/x:a:80", "/x:/y", "b:8080:/x",
+		"8080", "0", "b:8080", ":8080", "*:0", "[::1]:8080", "/x", "a/80", "./x", "nonsense", "a:nonsense", "8080:a:0", "8080:a:b:c:d",
+		"a:65536", "", "http", "8080:",
+	})
+}
+
+func asOpenSSH(t *testing.T, flag, keyword string, parse func(string) (Spec, error), args []string) {
+	testpeer.Need(t, "ssh")
+	for _, arg := range args {
+		out, err := exec.Command("ssh", "-G", "-F", "none", flag, arg, "host").Output()
 		theirs := ""
 		if err == nil {
 			for line := range strings.Lines(string(out)) {
-				if rest, ok := strings.CutPrefix(line, "localforward "); ok {
+				if rest, ok := strings.CutPrefix(line, keyword); ok {
 					theirs = strings.TrimSpace(rest)
 				}
 			}
 		}
 		ours := ""
-		if s, err := ParseLocal(arg); err == nil {
+		if s, err := parse(arg); err == nil {
 			ours = printed(s)
 		}
 		if ours != theirs && ours != strings.Replace(theirs, "[]:", "[*]:", 1) {
@@ -158,7 +207,7 @@ func TestParseLocalAsOpenSSH(t *testing.T) {
 	}
 }
 
-// printed is s as ssh -G prints a LocalForward.
+// printed is s as ssh -G prints a LocalForward or RemoteForward.
 func printed(s Spec) string {
 	listen, target := s.ListenPath, s.TargetPath
 	if listen == "" {
@@ -167,27 +216,31 @@ func printed(s Spec) string {
 			listen = "[" + s.Bind + "]:" + listen
 		}
 	}
-	if target == "" {
+	if s.Dynamic {
+		target = "[socks]:0"
+	} else if target == "" {
 		target = "[" + s.Host + "]:" + strconv.Itoa(int(s.HostPort))
 	}
 	return listen + " " + target
 }
 
 // What is read is written so that it is read again.
-func FuzzParseLocal(f *testing.F) {
-	for _, s := range []string{"8080:a:80", "[::1]:8080:[2001:db8::1]:80", "/tmp/s:/run/db.sock", "::1/8080/a/80", `a\:b\]:1:\[:2`, "0:a:80:", "b:8080:/x"} {
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"8080", "[::1]:0", "/tmp/s", "8080:a:80", "[::1]:8080:[2001:db8::1]:80", "/tmp/s:/run/db.sock", "::1/8080/a/80", `a\:b\]:1:\[:2`, "0:a:80:", "b:8080:/x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, arg string) {
-		s, err := ParseLocal(arg)
-		if err != nil {
-			if strings.ContainsAny(err.Error(), "\n\x1b") {
-				t.Errorf("the error carries control characters: %q", err)
+		for _, parse := range []func(string) (Spec, error){ParseLocal, ParseRemote, ParseDynamic} {
+			s, err := parse(arg)
+			if err != nil {
+				if strings.ContainsAny(err.Error(), "\n\x1b") {
+					t.Errorf("the error carries control characters: %q", err)
+				}
+				continue
 			}
-			return
-		}
-		if again, err := ParseLocal(s.String()); err != nil || again != s {
-			t.Errorf("%q is %+v, written as %q is %+v, %v", arg, s, s, again, err)
+			if again, err := parse(s.String()); err != nil || again != s {
+				t.Errorf("%q is %+v, written as %q is %+v, %v", arg, s, s, again, err)
+			}
 		}
 	})
 }

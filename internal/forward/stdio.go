@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -14,10 +13,6 @@ import (
 	"github.com/adit-ssh/adit/internal/relay"
 	"github.com/adit-ssh/adit/trace"
 )
-
-// stdioOriginator is where -W says that it comes from, there being no address:
-// OpenSSH's words, which servers are used to.
-var stdioOriginator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 65535)
 
 // Stdio forwards in and out to spec's target, as -W does. The end of in is
 // passed on as EOF and the answer still arrives. The end of what the server
@@ -29,12 +24,9 @@ var stdioOriginator = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}),
 // interrupted, as with a terminal, it may outlive Stdio, in one goroutine each.
 // Deadlines on in and out are used where there are any.
 func Stdio(ctx context.Context, spec Spec, in io.Reader, out io.Writer, cfg Config) error {
-	if spec.TargetPath != "" {
-		return fmt.Errorf("forward to %s: %w", spec.target(), errPath)
-	}
 	e := trace.Forward{What: "accept", Target: spec.target(), Originator: "standard input"}
 	trace.Emit(cfg.Tracer, e)
-	remote, err := cfg.Open(ctx, spec.Host, spec.HostPort, stdioOriginator)
+	remote, err := cfg.connect(ctx, spec, noOriginator)
 	if err != nil {
 		e.What, e.Err = "refused", err.Error()
 		trace.Emit(cfg.Tracer, e)
