@@ -65,10 +65,12 @@ func forwardLine(l *line) error {
 		switch {
 		case target != "":
 			spec += ":" + target
+		case l.name == "remoteforward":
+			// All of -R's argument may be one, with a target or without.
+			_, err := parseForward(spec, false, true, l.r.o.Getenv)
+			dynamic = err != nil || !l.from.CommandLine
 		case l.from.CommandLine && strings.Count(spec, ":") > 1:
 		case l.from.CommandLine && strings.Contains(spec, "/"):
-		case l.name == "remoteforward":
-			dynamic = true
 		default:
 			return errors.New("a target is missing, as in LocalForward 8080 db.internal:5432")
 		}
