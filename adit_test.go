@@ -153,7 +153,7 @@ func TestForwardFamily(t *testing.T) {
 	addr, cfg := serve(t, bastion.Permissions{})
 	c := dial(t, addr, cfg)
 	for network, want := range map[string]string{"tcp4": "127.0.0.1", "tcp6": "::1"} {
-		f, err := c.ForwardSpec(t.Context(), forward.Spec{Bind: "localhost", Dynamic: true}, false, network)
+		f, err := c.ForwardSpec(t.Context(), forward.Spec{Bind: "localhost", Dynamic: true}, forward.Config{Network: network})
 		if network == "tcp6" && err != nil {
 			t.Logf("no IPv6 here: %v", err)
 			continue

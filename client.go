@@ -35,6 +35,8 @@ type Client struct {
 	announcedOnce bool                          // owned by the mux's goroutine for global requests
 	following     atomic.Pointer[chan struct{}] // closed when Config.ServerKeys has returned; nil before it is called
 
+	remotes remotes
+
 	wg sync.WaitGroup
 }
 
@@ -100,7 +102,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
 	quirks := transport.QuirksOf(peer)
-	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: refuse, Global: c.global(), PeerPaces: quirks.Paces})
+	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces})
 	auth := userauth.ClientConfig{
 		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
@@ -139,7 +141,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	return c, nil
 }
 
-// refuse answers the server's opens: we asked for none.
+// refuse answers an open by the server that we did not ask for.
 func refuse(p *mux.Pending) {
 	p.Reject(wire.OpenAdministrativelyProhibited, "nobody asked for such channels")
 }
@@ -201,14 +203,19 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 		}
 		return c.OpenDirect(ctx, host, uint16(n), netip.AddrPort{})
 	case "unix":
-		ch, err := c.m.Open(ctx, wire.ChannelDirectStreamlocal, (&wire.DirectStreamlocal{Path: address}).Append(nil), mux.Options{})
-		if err != nil {
-			return nil, err
-		}
-		ch.SetAddrs(c.t.LocalAddr(), &net.UnixAddr{Name: address, Net: "unix"})
-		return ch, nil
+		return c.openPath(ctx, address)
 	}
 	return nil, fmt.Errorf("dial %s through %s: unknown network %q", address, c.t.RemoteAddr(), network)
+}
+
+// openPath opens a direct-streamlocal channel (OpenSSH PROTOCOL, section 2.4).
+func (c *Client) openPath(ctx context.Context, path string) (*Conn, error) {
+	ch, err := c.m.Open(ctx, wire.ChannelDirectStreamlocal, (&wire.DirectStreamlocal{Path: path}).Append(nil), mux.Options{})
+	if err != nil {
+		return nil, err
+	}
+	ch.SetAddrs(c.t.LocalAddr(), &net.UnixAddr{Name: path, Net: "unix"})
+	return ch, nil
 }
 
 // OpenDirect opens a direct-tcpip channel (RFC 4254, section 7.2). originator is

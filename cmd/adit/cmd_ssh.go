@@ -28,13 +28,19 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   adit ssh [-46GgNnqTv] [-B interface] [-b bind_address] [-c ciphers]
            [-D [bind_address:]port] [-F file] [-i identity_file] [-J jump_hosts]
            [-L [bind_address:]port:host:hostport] [-l user] [-m macs] [-o option]
-           [-P tag] [-p port] [-W host:port] [user@]host [command …]
+           [-P tag] [-p port] [-R [bind_address:]port[:host:hostport]]
+           [-W host:port] [user@]host [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
+  -R  have the server listen, and connect to host:hostport on this side; without
+      these, be a proxy as with -D. Port 0 lets the server choose
   -D  listen as a SOCKS4, SOCKS4a, SOCKS5 and HTTP CONNECT proxy
   -W  connect standard input and output to host:port
+      Paths of unix sockets may stand for ports and for host:hostport, as in
+      -L /tmp/db.sock:db.internal:5432 or -R 8080:/run/app.sock
   -J  reach the host through others: [user@]host[:port], several separated by
       commas. Their options come from the configuration files alone
+  -g  let other machines connect to -L and -D
   -N  no command: only forward
   -n  read nothing from standard input
   -T  no terminal (there are none yet)
@@ -118,7 +124,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	if err != nil {
 		return err
 	}
-	if a.stdio != nil {
+	if a.stdio != nil && a.stdio.TargetPath == "" {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
 	c, err := a.Dial(ctx, cfg)
@@ -176,7 +182,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.noCommand = c.SessionType == "none"
 	a.noStdin = c.StdinNull
 	a.noPty = c.RequestTTY == "no"
-	a.gateway, a.exitOnFail = c.GatewayPorts, c.ExitOnForwardFailure
+	a.forwarding, a.exitOnFail = setup.ForwardConfig(c), c.ExitOnForwardFailure
 	if c.RemoteCommand != "" {
 		a.command = []string{c.RemoteCommand}
 	}
@@ -195,32 +201,6 @@ func (a *sshArgs) route() error {
 	}
 	a.noStdin = true
 	return nil
-}
-
-// startForwards starts -L and -D. One that fails is told; with
-// ExitOnForwardFailure, or when nothing is left to do, it ends the program.
-func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*adit.Forwarding, err error) {
-	for _, s := range a.forwards {
-		f, err := c.ForwardSpec(ctx, s, a.gateway, a.AddressFamily)
-		if err != nil {
-			if a.exitOnFail {
-				return started, err
-			}
-			tell(err)
-			continue
-		}
-		for _, err := range f.Skipped() {
-			a.Notice(fmt.Sprintf("warning: forward %s: %v", s, err))
-		}
-		if s.Port == 0 {
-			a.Notice(fmt.Sprintf("forward %s: listening on %s", s, f.Addr()))
-		}
-		started = append(started, f)
-	}
-	if a.noCommand && len(a.forwards) > 0 && len(started) == 0 {
-		return nil, exitError(255)
-	}
-	return started, nil
 }
 
 // runStdio is -W: standard input and output to a target.

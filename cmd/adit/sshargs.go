@@ -36,7 +36,7 @@ type sshArgs struct {
 	noPty      bool
 	quiet      bool
 	logLevel   string
-	gateway    bool
+	forwarding forward.Config
 	exitOnFail bool
 }
 
@@ -115,6 +115,7 @@ var flagRules = map[byte]flagRule{
 	'L': {"LocalForward=%s", false, false},
 	'D': {"DynamicForward=%s", false, false},
 	'J': {"ProxyJump=%s", false, false},
+	'R': {"RemoteForward=%s", false, false},
 
 	'A': {"ForwardAgent=yes", true, true},
 	'C': {"Compression=yes", true, true},
@@ -123,7 +124,6 @@ var flagRules = map[byte]flagRule{
 	'I': {"PKCS11Provider=%s", true, true},
 	'K': {"GSSAPIAuthentication=yes|GSSAPIDelegateCredentials=yes", true, true},
 	'M': {"ControlMaster=yes", true, true},
-	'R': {"RemoteForward=%s", false, true},
 	'S': {"ControlPath=%s", true, true},
 	's': {"SessionType=subsystem", true, true},
 	't': {"RequestTTY=yes", true, true},
@@ -137,6 +137,8 @@ func (a *sshArgs) apply(o option) (err error) {
 		_, err = forward.ParseLocal(o.value)
 	case 'D':
 		_, err = forward.ParseDynamic(o.value)
+	case 'R':
+		_, err = forward.ParseRemote(o.value)
 	case 'W':
 		var s forward.Spec
 		s, err = forward.ParseStdio(o.value)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/knownhosts"
@@ -64,6 +65,12 @@ func hint(err error) string {
 	}
 	if e, ok := errors.AsType[*dial.Error](err); ok {
 		return e.Hint()
+	}
+	if e, ok := errors.AsType[*forward.ListenError](err); ok {
+		return e.Hint()
+	}
+	if e, ok := errors.AsType[*adit.RemoteListenError](err); ok {
+		return remoteHint(e)
 	}
 	return cmp.Or(connectHint(err), loginEndedHint(err))
 }

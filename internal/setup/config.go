@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/adit-ssh/adit/internal/algo"
-	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -59,13 +58,12 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	}
 	// These are wanted, but a connection without them harms nobody.
 	for _, v := range c.Values() {
-		switch {
-		case v.Keyword == "RemoteForward", v.Keyword == "LocalCommand" && c.PermitLocalCommand:
+		if v.Keyword == "LocalCommand" && c.PermitLocalCommand {
 			o.notice(fmt.Sprintf("warning: %s: %s %s is not there yet and left out", v.Origin, v.Keyword, v.Text))
 		}
 	}
 	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
-	o.AddressFamily = map[string]string{"any": "tcp", "inet": "tcp4", "inet6": "tcp6"}[c.AddressFamily]
+	o.AddressFamily = networks[c.AddressFamily]
 	o.BindAddress, o.NoTCPKeepAlive = c.BindAddress, !c.TCPKeepAlive
 	if err := o.Route.apply(c); err != nil {
 		return err
@@ -143,18 +141,4 @@ func unsupported(c *sshconfig.Config) error {
 
 func tunnels(c *sshconfig.Config) bool {
 	return slices.ContainsFunc(c.Values(), func(v sshconfig.Value) bool { return v.Keyword == "Tunnel" && v.Text != "false" })
-}
-
-// Forwards returns the forwards that listen on our side.
-func Forwards(c *sshconfig.Config) []forward.Spec {
-	var specs []forward.Spec
-	for _, f := range c.LocalForwards {
-		s := forward.Spec{Bind: f.Bind, Port: uint16(f.Port), ListenPath: f.ListenPath, Dynamic: f.Dynamic,
-			Host: f.Host, HostPort: uint16(f.HostPort), TargetPath: f.TargetPath}
-		if f.BindGiven && f.Bind == "" {
-			s.Bind = "*"
-		}
-		specs = append(specs, s)
-	}
-	return specs
 }

@@ -125,7 +125,6 @@ LocalCommand true
 	want := []string{
 		"warning: HOME/config:21: usekeychain is known only to some systems' own ssh and has no effect here",
 		"warning: HOME/config:12: ciphers: not supported here, left out: aes128-cbc",
-		"warning: HOME/config:20: RemoteForward 1 [a]:2 is not there yet and left out",
 	}
 	slices.Sort(want)
 	slices.Sort(*notices)
