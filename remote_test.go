@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -16,7 +17,9 @@ import (
 	"golang.org/x/net/nettest"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -474,3 +477,66 @@ func TestListenCloseRace(t *testing.T) {
 	}
 }
 
+// Many short connections, both ways, leave no channel, descriptor or goroutine.
+func TestForwardChurn(t *testing.T) {
+	n := 600
+	if testing.Short() {
+		n = 200
+	}
+	c, m := scriptedMux(t, mux.Config{Global: listensAt(40000), Open: func(p *mux.Pending) {
+		if ch, err := p.Accept(mux.Options{}); err == nil {
+			io.Copy(ch, ch)
+			ch.CloseWrite()
+			ch.Close()
+		}
+	}})
+	local, err := c.Forward(t.Context(), adit.Forward{Listen: "127.0.0.1:0", Target: "echo.internal:7"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	remote := forwardSpec(t, c, "0:"+testpeer.EchoTarget(t).Addr, forward.Config{})
+	before := descriptors(t)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			for range n / 20 {
+				nc, err := net.Dial("tcp", local.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := testpeer.Echo(nc.(*net.TCPConn), 100); err != nil {
+					t.Error("-L:", err)
+				}
+				nc.Close()
+				d := wire.ForwardedTCPIP{Addr: "localhost", Port: 40000, OriginatorAddr: "::1", OriginatorPort: 1}
+				ch, err := m.Open(t.Context(), wire.ChannelForwardedTCPIP, d.Append(nil), mux.Options{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := testpeer.Echo(ch, 100); err != nil {
+					t.Error("-R:", err)
+				}
+				ch.Close()
+			}
+		})
+	}
+	wg.Wait()
+	for end := time.Now().Add(10 * time.Second); local.Conns()+remote.Conns()+m.Channels() > 0 || descriptors(t) > before; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d and %d connections, %d channels, %d descriptors are left, %d before", local.Conns(), remote.Conns(), m.Channels(), descriptors(t), before)
+		}
+	}
+}
+
+// descriptors counts this process's open files, where that can be seen.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(open)
+}

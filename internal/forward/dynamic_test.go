@@ -31,6 +31,8 @@ const (
 	errNoHost     = "no host"
 	errTimeout    = "timed out"
 	errShortage   = "shortage"
+	errNoRoute    = "no route"
+	errNoNet      = "no network"
 )
 
 var openErrors = map[string]error{
@@ -39,17 +41,19 @@ var openErrors = map[string]error{
 	errNoHost:     openFailure{2, "Name or service not known"},
 	errTimeout:    openFailure{2, "Connection timed out"},
 	errShortage:   openFailure{4, ""},
+	errNoRoute:    openFailure{2, "No route to host"},
+	errNoNet:      openFailure{2, "Network is unreachable"},
 }
 
 func reply5(code string) string { return "\x05\x00\x05" + code + "\x00\x01\x00\x00\x00\x00\x00\x00" }
 
 var proxyClients = []proxyClient{
 	{"SOCKS4a", "\x04\x01\x00\x50\x00\x00\x00\x01\x00db.internal\x00", "\x00\x5a\x00\x00\x00\x00\x00\x00",
-		map[string]string{errRefused: "\x00\x5b", errProhibited: "\x00\x5b", errNoHost: "\x00\x5b", errTimeout: "\x00\x5b", errShortage: "\x00\x5b"}},
+		map[string]string{errRefused: "\x00\x5b", errProhibited: "\x00\x5b", errNoHost: "\x00\x5b", errTimeout: "\x00\x5b", errShortage: "\x00\x5b", errNoRoute: "\x00\x5b", errNoNet: "\x00\x5b"}},
 	{"SOCKS5", "\x05\x01\x00\x05\x01\x00\x03\x0bdb.internal\x00\x50", reply5("\x00"),
-		map[string]string{errRefused: reply5("\x05"), errProhibited: reply5("\x02"), errNoHost: reply5("\x04"), errTimeout: reply5("\x06"), errShortage: reply5("\x01")}},
+		map[string]string{errRefused: reply5("\x05"), errProhibited: reply5("\x02"), errNoHost: reply5("\x04"), errTimeout: reply5("\x06"), errShortage: reply5("\x01"), errNoRoute: reply5("\x04"), errNoNet: reply5("\x03")}},
 	{"CONNECT", "CONNECT db.internal:80 HTTP/1.1\r\nHost: db.internal:80\r\n\r\n", "HTTP/1.1 200 Connection established\r\n\r\n",
-		map[string]string{errRefused: "HTTP/1.1 502 ", errProhibited: "HTTP/1.1 403 ", errNoHost: "HTTP/1.1 502 ", errTimeout: "HTTP/1.1 504 ", errShortage: "HTTP/1.1 503 "}},
+		map[string]string{errRefused: "HTTP/1.1 502 ", errProhibited: "HTTP/1.1 403 ", errNoHost: "HTTP/1.1 502 ", errTimeout: "HTTP/1.1 504 ", errShortage: "HTTP/1.1 503 ", errNoRoute: "HTTP/1.1 502 ", errNoNet: "HTTP/1.1 502 "}},
 }
 
 func TestDynamic(t *testing.T) {
@@ -188,6 +192,26 @@ func TestDynamicCurl(t *testing.T) {
 				t.Errorf("refused: curl printed %q, status %d, want %d", out, status, tt.refused)
 			}
 		})
+	}
+}
+
+// The originator is the proxy's client, over IPv6 too.
+func TestDynamicOriginator(t *testing.T) {
+	needIPv6(t)
+	testnet.Census(t)
+	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
+	f, err := Listen(t.Context(), Spec{Bind: "::1", Dynamic: true}, Config{Open: s.open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c := connect(t, f)
+	io.WriteString(c, proxyClients[1].send)
+	c.CloseWrite()
+	io.ReadAll(c)
+	want := ask{"db.internal:80", c.LocalAddr().(*net.TCPAddr).AddrPort()}
+	if got := s.asks(); len(got) != 1 || got[0] != want || !want.originator.Addr().Is6() {
+		t.Errorf("the server was asked for %v, want %v", got, want)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/transport"
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 func tcpPipe(t testing.TB) (a, b net.Conn) {
@@ -319,5 +320,61 @@ func TestGlobalRequest(t *testing.T) {
 	}
 	if ok, _, err := server.Request(t.Context(), "yes", true, nil); ok || err != nil {
 		t.Errorf("without a handler: got %v, %v", ok, err)
+	}
+}
+
+// An answer is dealt with before what lies behind it, and its handler may send.
+func TestAskKeepsTheOrder(t *testing.T) {
+	var mu sync.Mutex
+	var order []string
+	note := func(s string) { mu.Lock(); order = append(order, s); mu.Unlock() }
+	opened := make(chan struct{}, 1)
+	m, peer := hand(t, mux.Config{Open: func(p *mux.Pending) { note("open"); opened <- struct{}{}; p.Reject(1, "") }})
+	for range 50 {
+		order = nil
+		err := m.Ask(t.Context(), "x", nil, func(ok bool, reply []byte, err error) {
+			if !ok || string(reply) != "r" || err != nil {
+				t.Errorf("answered %v %q, %v", ok, reply, err)
+			}
+			note("answer")
+			m.Tell("y", []byte("z"))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want(t, "it asks", peer, new(wire.GlobalRequest))
+		send(t, peer, &wire.RequestSuccess{Data: []byte("r")}, &wire.ChannelOpen{Type: "x", InitialWindow: 1, MaxPacket: 1})
+		if g := want(t, "it tells", peer, new(wire.GlobalRequest)); g.Type != "y" || g.WantReply || string(g.Data) != "z" {
+			t.Errorf("told %+v", g)
+		}
+		<-opened
+		want(t, "the open is refused", peer, new(wire.ChannelOpenFailure))
+		if len(order) != 2 || order[0] != "answer" {
+			t.Fatalf("order %v", order)
+		}
+	}
+}
+
+// Who asks hears of the connection's end, once.
+func TestAskConnectionEnds(t *testing.T) {
+	m, peer := hand(t, mux.Config{})
+	answers := make(chan error, 10)
+	for range 3 {
+		if err := m.Ask(t.Context(), "x", nil, func(_ bool, _ []byte, err error) { answers <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	peer.Abort(wire.DisconnectByApplication, "bye")
+	for range 3 {
+		if err := <-answers; err == nil || err.Error() != m.Err().Error() {
+			t.Errorf("got %v, want %v", err, m.Err())
+		}
+	}
+	if err := m.Ask(t.Context(), "x", nil, func(bool, []byte, error) { t.Error("called after an error") }); err == nil {
+		t.Error("asked on a connection that has ended")
+	}
+	m.Close()
+	if len(answers) != 0 {
+		t.Error("answered twice")
 	}
 }
