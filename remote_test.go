@@ -447,7 +447,7 @@ func TestListenHTTP(t *testing.T) {
 // Accepting and closing race without an answer lost or given twice.
 func TestListenCloseRace(t *testing.T) {
 	c, m := scriptedMux(t, mux.Config{Global: listensAt(40000)})
-	for range 50 {
+	for range 100 {
 		l, err := c.Listen(t.Context(), "tcp", "localhost:0")
 		if err != nil {
 			t.Fatal(err)

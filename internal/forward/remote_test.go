@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/adit-ssh/adit/internal/relay"
 	"github.com/adit-ssh/adit/internal/testnet"
@@ -179,7 +180,13 @@ func TestRemoteClose(t *testing.T) {
 	peer, answer = offer(t, r)
 	<-answer
 	io.WriteString(peer, "\x05")
-	r.Close()
+	closed := make(chan struct{})
+	go func() { r.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second): // less than a client may take for its request
+		t.Error("Close waits for a slow client")
+	}
 	if _, err := peer.Read(make([]byte, 1)); err == nil {
 		t.Error("the slow client's channel lives on")
 	}
