@@ -198,7 +198,12 @@ func (in *incoming) accept() (*Conn, error) {
 }
 
 // Originator implements forward.Incoming.
-func (in *incoming) Originator() string { return in.originator.String() }
+func (in *incoming) Originator() string {
+	if in.originator.Network() == "unix" {
+		return "a process at the server" // it has no address
+	}
+	return in.originator.String()
+}
 
 // opened answers the server's opens. It may open what we asked it to listen for,
 // and nothing else.
