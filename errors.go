@@ -21,8 +21,11 @@ type (
 	DisconnectError = transport.DisconnectError
 	// NegotiationError says that there is no algorithm in common.
 	NegotiationError = transport.NegotiationError
-	// VersionError says that the other end does not speak SSH.
+	// VersionError says that the other end does not speak SSH, and what it
+	// speaks instead, if that could be recognised.
 	VersionError = transport.VersionError
+	// Greeting is what came in place of a version line.
+	Greeting = transport.Greeting
 	// ProtocolError is a rule of the protocol that the server broke.
 	ProtocolError = transport.ProtocolError
 )

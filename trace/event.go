@@ -71,6 +71,19 @@ func (Version) Name() string { return "transport:version" }
 // Level implements Event.
 func (Version) Level() Level { return LevelConn }
 
+// BannerLine is a line that a server sent before its version line.
+type BannerLine struct {
+	Text   string // sanitised, 256 bytes at most
+	Size   int    // bytes, without the line's end
+	Number int    // counts from 1
+}
+
+// Name implements Event.
+func (BannerLine) Name() string { return "transport:banner_line" }
+
+// Level implements Event.
+func (BannerLine) Level() Level { return LevelConn }
+
 // KexDone is a finished key exchange.
 type KexDone struct {
 	Kex, HostKey        string

@@ -72,6 +72,9 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*adit.RemoteListenError](err); ok {
 		return remoteHint(e)
 	}
+	if e, ok := errors.AsType[*adit.VersionError](err); ok {
+		return e.Hint()
+	}
 	return cmp.Or(connectHint(err), loginEndedHint(err))
 }
 

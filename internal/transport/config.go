@@ -19,8 +19,8 @@ const (
 	// included (RFC 4253, section 4.2).
 	maxVersionLine = 255
 	// maxBannerLine is the longest line accepted before a server's version
-	// line, in bytes; maxBannerLines is how many such lines. Both are
-	// OpenSSH's.
+	// line, in bytes without its end; maxBannerLines is in how many lines the
+	// version line must be found. Both are OpenSSH's (kex.c).
 	maxBannerLine  = 8192
 	maxBannerLines = 1024
 	// maxKexIgnored is how many messages without meaning are accepted in a row
@@ -86,8 +86,6 @@ type Config struct {
 	// server does prefer them (RFC 4253, section 7: the guess). The zero value
 	// expects nothing.
 	Expect Preference
-	// BannerLine receives lines before the server's version line, sanitised.
-	BannerLine func(line string)
 
 	// HostKeys are the server's keys, certificates included (server only).
 	HostKeys []gossh.Signer

@@ -100,13 +100,13 @@ func Server(ctx context.Context, nc net.Conn, cfg *Config) (*Conn, error) {
 func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Conn, error) {
 	c := newConn(nc, cfg, server)
 	stop := context.AfterFunc(ctx, func() { c.fail(context.Cause(ctx)) })
-	err := c.firstExchange()
+	err := c.firstExchange(ctx)
 	if !stop() && err == nil {
 		<-c.done // ctx ended just now
 		err = c.Err()
 	}
 	if err != nil {
-		if cause := c.Err(); cause != nil {
+		if cause := c.Err(); cause != nil && !errors.Is(err, cause) {
 			err = cause // what ended the connection says more than what the read got
 		}
 		if reason, text, ok := lastWord(err); ok {
@@ -137,17 +137,21 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 
 // firstExchange sends the version line and KEXINIT without waiting for the
 // peer's, and runs the first key exchange.
-func (c *Conn) firstExchange() error {
+func (c *Conn) firstExchange(ctx context.Context) error {
 	c.out.queueVersion(c.localVersion)
 	c.beginExchange()
-	v, err := c.readVersion()
+	v, err := c.readVersion(ctx)
 	if err != nil {
 		return err
 	}
 	c.peerVersion = v
 	trace.Emit(c.cfg.Tracer, trace.Version{Local: c.localVersion, Peer: Sanitize(v, maxVersionLine)})
 	payload, err := c.readKex("KEXINIT")
+	have := payload
 	if err != nil {
+		have = c.in.buf[c.in.r:c.in.w]
+	}
+	if err := c.echoed(have, err); err != nil {
 		return err
 	}
 	if err := c.exchange(slices.Clone(payload)); err != nil || c.server {

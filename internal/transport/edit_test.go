@@ -104,7 +104,7 @@ const editorIdle = time.Hour
 // the middle, and the end when nothing more comes.
 func (e *editor) run() {
 	defer e.end(ErrClosed)
-	if e.firstExchange() != nil {
+	if e.firstExchange(context.Background()) != nil {
 		return
 	}
 	end := time.AfterFunc(editorIdle, func() { e.fail(ErrClosed) })

@@ -61,18 +61,32 @@ func (e *NegotiationError) Error() string {
 }
 
 // VersionError says that the peer does not begin as an SSH server or client
-// does.
+// does. Its Hint says what might help.
 type VersionError struct {
-	Text  string   // what is wrong
-	Lines []string // what came instead, sanitised, first lines only
+	Greeting Greeting // what came instead, as far as it was recognised
+	Text     string   // what is wrong
+	Lines    []string // what came instead, sanitised, four lines at most
+	Count    int      // how many whole lines came
+	Err      error    // how the connection or the wait for it ended; may be nil
 }
 
 func (e *VersionError) Error() string {
-	if len(e.Lines) == 0 {
-		return "version line: " + e.Text
+	s := "version line: " + e.Text
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
 	}
-	return fmt.Sprintf("version line: %s; it sent %q", e.Text, strings.Join(e.Lines, " | "))
+	if len(e.Lines) == 0 {
+		return s
+	}
+	s += fmt.Sprintf("; it sent %q", strings.Join(e.Lines, " | "))
+	if e.Count > len(e.Lines) {
+		s += fmt.Sprintf(" and more, %d lines in all", e.Count)
+	}
+	return s
 }
+
+// Unwrap returns how the connection ended, or why the wait for the line did.
+func (e *VersionError) Unwrap() error { return e.Err }
 
 func listText(names []string) string {
 	if len(names) == 0 {
