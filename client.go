@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/mux"
@@ -22,8 +21,8 @@ import (
 // Client is a connection to an SSH server, logged in.
 //
 // Goroutines: the transport's flusher, the mux's reader and handlers, the
-// keepalive loop with Config.AliveInterval, and Config.ServerKeys with a watcher
-// of its context. Close waits for them.
+// keepalive loop with Config.AliveInterval, which has one more for a question that
+// waits, and Config.ServerKeys with a watcher of its context. Close waits for them.
 type Client struct {
 	t     *transport.Conn
 	m     *mux.Mux
@@ -136,7 +135,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		}
 	}
 	if cfg.AliveInterval > 0 {
-		c.wg.Go(c.keepAlive)
+		c.wg.Go(func() { c.keepAlive(address) })
 	}
 	return c, nil
 }
@@ -153,36 +152,6 @@ func (c *Client) global() func(name string, data []byte) (bool, []byte) {
 	}
 	return func(name string, data []byte) (bool, []byte) {
 		return name == wire.GlobalHostKeys && c.announced(data), nil
-	}
-}
-
-// keepAlive asks the server now and then and ends the connection when it stays
-// silent.
-func (c *Client) keepAlive() {
-	most := c.cfg.AliveCountMax
-	if most == 0 {
-		most = 3
-	}
-	tick := time.NewTicker(c.cfg.AliveInterval)
-	defer tick.Stop()
-	missed := 0
-	for {
-		select {
-		case <-c.m.Done():
-			return
-		case <-tick.C:
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.AliveInterval)
-		_, _, err := c.m.Request(ctx, wire.GlobalKeepalive, true, nil)
-		cancel()
-		if err == nil {
-			missed = 0
-			continue
-		}
-		if missed++; missed >= most {
-			c.t.Abort(wire.DisconnectConnectionLost, fmt.Sprintf("no answer for %v", time.Duration(missed)*c.cfg.AliveInterval))
-			return
-		}
 	}
 }
 

@@ -84,8 +84,9 @@ type Config struct {
 	// but not the login (ConnectTimeout). The time that CheckHostKey takes does
 	// not count: a person may be asked there. 0 means none.
 	ConnectTimeout time.Duration
-	// AliveInterval sends a request to the server after so much time, and ends
-	// the connection when AliveCountMax of them in a row stay unanswered
+	// AliveInterval sends a request to the server when nothing came from it for so
+	// long, and again after each further AliveInterval without a byte. In place
+	// of request AliveCountMax+1 the connection ends with a *TimeoutError
 	// (ServerAliveInterval, ServerAliveCountMax). 0 means never; 0 as
 	// AliveCountMax means 3.
 	AliveInterval time.Duration

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/term"
@@ -71,6 +72,9 @@ func hint(err error) string {
 	}
 	if e, ok := errors.AsType[*adit.RemoteListenError](err); ok {
 		return remoteHint(e)
+	}
+	if e, ok := errors.AsType[*adit.TimeoutError](err); ok {
+		return fmt.Sprintf("nothing came from it for %v: the network or the server is gone. ServerAliveInterval and ServerAliveCountMax say how long to wait", e.Silent.Round(time.Second))
 	}
 	if e, ok := errors.AsType[*adit.VersionError](err); ok {
 		return e.Hint()

@@ -368,3 +368,9 @@ func (c *Conn) PeerExtension(name string) ([]byte, bool) {
 
 // RTT returns the smallest round trip seen so far, 0 while none was.
 func (c *Conn) RTT() time.Duration { return time.Duration(c.rtt.Load()) }
+
+// Silent returns for how long nothing has come from the peer: not a byte, of
+// whatever kind.
+func (c *Conn) Silent() time.Duration {
+	return time.Since(c.in.began) - time.Duration(c.in.last.Load())
+}

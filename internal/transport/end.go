@@ -24,6 +24,10 @@ func (c *Conn) Abort(reason uint32, text string) error {
 	return c.abort(reason, text, &DisconnectError{Reason: reason, Text: Sanitize(text, 256)})
 }
 
+// Lost ends a connection whose peer is gone, without a word to it. cause is what
+// Err returns.
+func (c *Conn) Lost(cause error) { c.fail(cause) }
+
 func (c *Conn) abort(reason uint32, text string, cause error) error {
 	m := wire.Disconnect{Reason: reason, Description: Sanitize(text, 256)}
 	c.drain(c.out.lastWord(m.Append(nil)))

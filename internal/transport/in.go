@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/wire"
@@ -25,10 +27,14 @@ type inHalf struct {
 	bytes   uint64 // since the last NEWKEYS
 
 	arrival *arrival // nil where nothing can be tuned
+
+	began time.Time    // immutable
+	last  atomic.Int64 // when bytes last came, ns since began
 }
 
 func (h *inHalf) init(tcp *tcpTuner) {
 	h.buf = make([]byte, minReadBuffer)
+	h.began = time.Now()
 	h.cipher = algo.Plain()
 	if tcp != nil {
 		h.arrival = newArrival(*tcp)
@@ -114,6 +120,7 @@ func (h *inHalf) fill(nc net.Conn, keep bool) error {
 	n, err := nc.Read(h.buf[h.w:])
 	h.w += n
 	if n > 0 {
+		h.last.Store(int64(time.Since(h.began)))
 		// A read that filled a small buffer says that there is more: a larger
 		// one saves system calls. The partial packet moves along next time.
 		if n == room && len(h.buf) < maxReadBuffer {
