@@ -239,6 +239,13 @@ func (c *Client) RemoteAddr() net.Addr { return c.t.RemoteAddr() }
 // Versions returns the version lines of both sides.
 func (c *Client) Versions() (local, server string) { return c.t.Versions() }
 
+// Binding returns what an agent wants to know about the connection before it
+// signs for it (session-bind@openssh.com, OpenSSH PROTOCOL.agent, section 1): the
+// server's host key in wire form, the session id, and the key's signature of it.
+func (c *Client) Binding() (hostKey, sessionID, signature []byte) {
+	return c.t.HostKey(), c.t.SessionID(), c.t.HostKeySignature()
+}
+
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.m.Done() }
 

@@ -89,7 +89,7 @@ var importRules = []importRule{
 		"turns files and flags into adit.Config, so that the library reads no files by itself"},
 	{"alias", []string{".", "internal/setup", "sshconfig", "trace"}, nil,
 		"a person's files for Go programs: what setup does, behind one call that names no part of it"},
-	{"internal/doctor", []string{".", "agent", "dial", "dial/ssm", "internal/setup", "knownhosts", "sshconfig", "trace"}, []string{xAny},
+	{"internal/doctor", []string{".", "agent", "dial", "dial/ssm", "internal/forward", "internal/setup", "knownhosts", "sshconfig", "trace"}, []string{xAny},
 		"checks what a user has, through the same doors the user takes"},
 	{"tunnel", []string{".", "internal/forward", "internal/setup", "trace"}, []string{xSys, "github.com/BurntSushi/toml"},
 		"keeps forwards up; how they work is not its matter"},

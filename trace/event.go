@@ -84,6 +84,21 @@ func (BannerLine) Name() string { return "transport:banner_line" }
 // Level implements Event.
 func (BannerLine) Level() Level { return LevelConn }
 
+// Negotiated is what the first KEXINITs of both sides agree on, before anything
+// is exchanged.
+type Negotiated struct {
+	Kex, HostKey        string
+	CipherOut, CipherIn string
+	MACOut, MACIn       string // empty with an AEAD cipher
+	Strict              bool
+}
+
+// Name implements Event.
+func (Negotiated) Name() string { return "transport:negotiated" }
+
+// Level implements Event.
+func (Negotiated) Level() Level { return LevelChannel }
+
 // KexDone is a finished key exchange.
 type KexDone struct {
 	Kex, HostKey        string

@@ -45,6 +45,8 @@ func Line(e Event) string {
 		return fmt.Sprintf("version local=%s peer=%s", quote(e.Local), quote(e.Peer))
 	case BannerLine:
 		return fmt.Sprintf("line %d before the version line: %s", e.Number, quote(e.Text))
+	case Negotiated:
+		return fmt.Sprintf("negotiated %s host key %s cipher out=%s in=%s", e.Kex, e.HostKey, e.CipherOut, e.CipherIn)
 	case KexDone:
 		s := fmt.Sprintf("kex %s host key %s %s cipher out=%s in=%s", e.Kex, e.HostKey, e.HostKeyFingerprint, e.CipherOut, e.CipherIn)
 		if e.MACOut != "" || e.MACIn != "" {

@@ -126,7 +126,7 @@ func rootCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(sshCommand(), connectCommand(), fdrecvCommand(), configCommand(), serveCommand(), demoCommand())
+	root.AddCommand(sshCommand(), connectCommand(), fdrecvCommand(), configCommand(), doctorCommand(), serveCommand(), demoCommand())
 	if pump := pumpCommand(); pump != nil {
 		root.AddCommand(pump)
 	}

@@ -57,7 +57,7 @@ func TestScriptSSHD(t *testing.T) {
 // runScripts runs the scripts in dir. Each finds in its folder, which is also
 // its HOME, the keys id, other and host_key, authorized_keys with id, and limited,
 // which lets id go to $ECHO only. $WEB is a web service that says "a page, PATH", $ECHO a service that sends back what it
-// gets, $REFUSED an address that refuses, $BUSY a port that is taken.
+// gets, at $ECHO_PORT, $REFUSED an address that refuses, $BUSY a port that is taken.
 func runScripts(t *testing.T, dir string, vars map[string]string) {
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "a page, %s\n", r.URL.Path)
@@ -72,8 +72,9 @@ func runScripts(t *testing.T, dir string, vars map[string]string) {
 	for _, name := range []string{"id", "other", "host_key"} {
 		keys[name] = testpeer.NewKey(t, "ed25519")
 	}
+	echo := testpeer.EchoTarget(t).Addr
 	shared := map[string]string{
-		"WEB": web.Listener.Addr().String(), "ECHO": testpeer.EchoTarget(t).Addr, "REFUSED": testpeer.RefusedAddr(t),
+		"WEB": web.Listener.Addr().String(), "ECHO": echo, "ECHO_PORT": echo[strings.LastIndexByte(echo, ':')+1:], "REFUSED": testpeer.RefusedAddr(t),
 		"BUSY": portOf(busy.Addr()), "HOST_FINGERPRINT": fingerprint(keys["host_key"].Public),
 	}
 	testscript.Run(t, testscript.Params{

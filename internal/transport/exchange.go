@@ -103,6 +103,9 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 	}
 	alg.Strict = c.strict
 	k.alg = alg
+	if c.first {
+		k.reportChoice()
+	}
 	k.method, _ = algo.LookupKex(alg.Kex)
 	k.clientInit, k.serverInit = localInit, peerInit
 	if c.server {
@@ -114,6 +117,16 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 	}
 	c.kexPhase.Store(uint32(phase))
 	return nil
+}
+
+// reportChoice tells what was agreed on, for when it comes to no more.
+func (k *kexRun) reportChoice() {
+	out, in := k.alg.Client, k.alg.Server
+	if k.c.server {
+		out, in = in, out
+	}
+	trace.Emit(k.c.cfg.Tracer, trace.Negotiated{Kex: k.alg.Kex, HostKey: k.alg.HostKey, CipherOut: out.Cipher, CipherIn: in.Cipher,
+		MACOut: out.MAC, MACIn: in.MAC, Strict: k.alg.Strict})
 }
 
 // serverGroup answers with a group of the size wanted.

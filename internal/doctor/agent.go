@@ -1,0 +1,110 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/adit-ssh/adit/internal/setup"
+)
+
+// agentSocket returns where the agent is, "" or "none" for nowhere, and who says
+// so.
+func (e *exam) agentSocket() (path, from string) {
+	path, from = e.conf.IdentityAgent, "IdentityAgent at "+e.from("IdentityAgent")
+	if name, ok := strings.CutPrefix(path, "$"); ok {
+		return os.Getenv(name), from
+	}
+	if path == "" || path == "SSH_AUTH_SOCK" {
+		return os.Getenv("SSH_AUTH_SOCK"), "SSH_AUTH_SOCK"
+	}
+	return path, from
+}
+
+// checkAgent lists the agent's keys.
+func (e *exam) checkAgent(ctx context.Context) {
+	path, from := e.agentSocket()
+	switch path {
+	case "none":
+		e.skip(StageAgent, "", "none is wanted ("+from+")")
+		return
+	case "":
+		e.skip(StageAgent, "", "there is none: SSH_AUTH_SOCK is not set")
+		return
+	}
+	c := Check{Stage: StageAgent, Status: OK}
+	began := time.Now()
+	keys, err := listKeys(ctx, path, e.limit)
+	c.Took = time.Since(began)
+	c.Text = fmt.Sprintf("%s has %d keys (%s)", oneLine(path), len(keys), from)
+	for _, k := range keys {
+		c.Details = append(c.Details, oneLine(k.Format+" "+k.Comment))
+	}
+	switch {
+	case err != nil:
+		// Keys in files may do: the login's check tells.
+		c.Status, c.Text = Warning, oneLine(err.Error())
+		c.Meaning = "the agent does not answer, so its keys can't be used (" + from + ")"
+		c.Fix = "start one: eval $(ssh-agent); ssh-add. Or name one that runs: IdentityAgent PATH"
+	case len(keys) == 0:
+		c.Details = []string{"ssh-add FILE adds one"}
+	}
+	e.add(c)
+}
+
+// checkBind asks the agent to bind a connection of ours to the session, as
+// OpenSSH does before it has the agent sign. An agent that can't is no fault:
+// only keys that are limited to some servers need it.
+func (e *exam) checkBind(ctx context.Context) {
+	path, _ := e.agentSocket()
+	if path == "" || path == "none" || e.client == nil {
+		return
+	}
+	hostKey, sessionID, signature := e.client.Binding()
+	bind := gossh.Marshal(struct {
+		HostKey, SessionID, Signature []byte
+		Forwarding                    bool
+	}{hostKey, sessionID, signature, false})
+	began := time.Now()
+	err := askAgent(ctx, path, e.limit, func(a agent.ExtendedAgent) error {
+		_, err := a.Extension("session-bind@openssh.com", bind)
+		return err
+	})
+	c := Check{Stage: StageAgent, Subject: "session-bind", Status: OK, Took: time.Since(began), Text: "the agent takes it: keys for certain servers only will do"}
+	if err != nil {
+		c.Status, c.Text = Skipped, "the agent does not know it: keys for certain servers only (ssh-add -h) can't be used with it"
+	}
+	e.add(c)
+}
+
+func listKeys(ctx context.Context, path string, limit time.Duration) (keys []*agent.Key, err error) {
+	err = askAgent(ctx, path, limit, func(a agent.ExtendedAgent) (err error) {
+		keys, err = a.List()
+		return err
+	})
+	return keys, err
+}
+
+// askAgent connects, asks, and closes the connection, within limit.
+func askAgent(ctx context.Context, path string, limit time.Duration, question func(agent.ExtendedAgent) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", setup.Expand(path))
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	defer nc.Close()
+	stop := context.AfterFunc(ctx, func() { nc.Close() })
+	defer stop()
+	if err = question(agent.NewClient(nc)); err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("agent %s: no answer within %v", path, limit)
+	}
+	return err
+}

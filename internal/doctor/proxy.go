@@ -1,0 +1,193 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/setup"
+)
+
+// checkProxy reaches the server by the way that the configuration says.
+func (e *exam) checkProxy(ctx context.Context) bool {
+	keyword, value := "ProxyJump", e.conf.ProxyJump
+	if e.conf.ProxyCommand != "" {
+		keyword, value = "ProxyCommand", e.conf.ProxyCommand
+	}
+	e.skip(StageName, "", "the way there is "+keyword)
+	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + value), Details: []string{"set by " + e.from(keyword)}}
+	nested := e.nested()
+	began := time.Now()
+	err := e.proxyErr
+	if err == nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, 2*e.limit, fmt.Errorf("no answer within %v", 2*e.limit))
+		defer cancel()
+		e.nc, err = e.cfg.Dial(ctx, e.address)
+	}
+	c.Took = time.Since(began)
+	if err != nil {
+		c.Status = Failed
+		c.Details = append(c.Details, oneLine(err.Error()))
+		c.Meaning, c.Fix = "the way to the server does not work", "run the command by hand: an SSH server's version line must be the first thing that it prints"
+		if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
+			c.Fix = h.Hint()
+		}
+		if u, ok := errors.AsType[*setup.UnsupportedError](err); ok {
+			c.Meaning, c.Fix = u.Why, u.Hint
+		}
+	}
+	if nested != "" {
+		c.Details = append(c.Details, nested)
+		if c.Status == Failed {
+			c.Meaning, c.Fix = nestedMeaning, nestedFix
+		}
+	}
+	e.add(c)
+	return err == nil
+}
+
+const (
+	nestedMeaning = "the command logs in on another host with ssh, so that host's greeting comes where the server's version line belongs, and then silence"
+	nestedFix     = "let ssh be a pipe: ProxyCommand ssh -W %h:%p JUMPHOST, or better ProxyJump JUMPHOST"
+)
+
+// nested looks for an ssh in ProxyCommand that is no pipe, also in a script that
+// it runs. It returns where, "" for none.
+func (e *exam) nested() string { return nestedIn(e.conf.ProxyCommand, 0) }
+
+var shells = []string{"sh", "bash", "dash", "zsh", "ksh"}
+
+// nestedIn finds an ssh without -W and without a command on its host.
+func nestedIn(command string, depth int) string {
+	for _, w := range commands(command) {
+		for len(w) > 0 && slices.Contains([]string{"exec", "command", "env", "nohup"}, w[0]) {
+			w = w[1:]
+		}
+		if len(w) == 0 {
+			continue
+		}
+		name := filepath.Base(w[0])
+		if name == "ssh" && isLogin(w[1:]) {
+			return "nested ssh: " + oneLine(strings.Join(w, " "))
+		}
+		if depth > 2 {
+			continue
+		}
+		if slices.Contains(shells, name) {
+			if i := slices.Index(w, "-c"); i > 0 && i+1 < len(w) {
+				if found := nestedIn(w[i+1], depth+1); found != "" {
+					return found
+				}
+				continue
+			}
+			if len(w) < 2 {
+				continue
+			}
+			w = w[1:]
+		}
+		if found := nestedInScript(w[0], depth+1); found != "" {
+			return found
+		}
+	}
+	return ""
+}
+
+// maxScript is how much of a script is read, in bytes.
+const maxScript = 256 << 10
+
+func nestedInScript(path string, depth int) string {
+	path = setup.Expand(path)
+	fi, err := os.Stat(path)
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() > maxScript {
+		return ""
+	}
+	b, err := os.ReadFile(path)
+	first, _, _ := strings.Cut(string(b), "\n")
+	if err != nil || !strings.HasPrefix(first, "#!") || !slices.ContainsFunc(shells, func(s string) bool { return strings.HasSuffix(strings.TrimSpace(first), s) }) {
+		return ""
+	}
+	for i, line := range strings.Split(string(b), "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		if found := nestedIn(line, depth); found != "" {
+			return fmt.Sprintf("%s:%d: %s", path, i+1, found)
+		}
+	}
+	return ""
+}
+
+// isLogin reports whether ssh's arguments make it log in: a host, no command, and
+// neither -W, -N nor -s.
+func isLogin(args []string) bool {
+	const valued = "BbcDEeFIiJLlmOopQRSw"
+	host := false
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		switch {
+		case host:
+			return false // a command
+		case a == "--":
+		case strings.HasPrefix(a, "-") && len(a) > 1:
+			for j := 1; j < len(a); j++ {
+				if strings.IndexByte("WNsGVO", a[j]) >= 0 {
+					return false
+				}
+				if strings.IndexByte(valued, a[j]) >= 0 {
+					if j == len(a)-1 {
+						i++
+					}
+					break
+				}
+			}
+		default:
+			host = true
+		}
+	}
+	return host
+}
+
+// commands splits a shell's line into commands and those into words. Quotes are
+// taken off; variables and tokens stay as they are.
+func commands(line string) (all [][]string) {
+	var words []string
+	var word strings.Builder
+	quote, inWord := byte(0), false
+	end := func() {
+		if inWord {
+			words = append(words, word.String())
+		}
+		word.Reset()
+		inWord = false
+	}
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case quote != 0 && c == quote:
+			quote = 0
+		case c == '\\' && quote != '\'' && i+1 < len(line):
+			i++
+			word.WriteByte(line[i])
+			inWord = true
+		case quote != 0:
+			word.WriteByte(c)
+		case c == '\'' || c == '"':
+			quote, inWord = c, true
+		case c == ' ' || c == '\t':
+			end()
+		case strings.IndexByte(";|&(){}", c) >= 0 && !(c == '{' && i > 0 && line[i-1] == '$'):
+			end()
+			all, words = append(all, words), nil
+		default:
+			word.WriteByte(c)
+			inWord = true
+		}
+	}
+	end()
+	return append(all, words)
+}
