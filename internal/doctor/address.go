@@ -3,8 +3,10 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -52,6 +54,9 @@ func (e *exam) checkAddresses(ctx context.Context, addrs []netip.Addr) bool {
 			c.Status, c.Text = Failed, oneLine(r.err.Error())
 			if d, ok := errors.AsType[*dial.Error](r.err); ok {
 				c.Text, c.Meaning = oneLine(d.Err.Error()), d.Hint()
+			}
+			if errors.Is(r.err, os.ErrDeadlineExceeded) {
+				c.Text = fmt.Sprintf("no answer within %v", e.limit)
 			}
 			c.Fix = "check HostName and Port (adit config explain " + e.o.SSH.Host + "), and from where the server may be reached"
 			if e.nc != nil {

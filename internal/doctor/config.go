@@ -53,8 +53,8 @@ func (e *exam) checkConfig(ctx context.Context) bool {
 	e.conf.StrictHostKeyChecking, e.conf.BatchMode = "yes", true
 	e.conf.UpdateHostKeys, e.conf.AddKeysToAgent = "no", "no"
 	e.limit = defaultPatience
-	if e.conf.ConnectTimeout > 0 && e.o.GUI == nil {
-		e.limit = e.conf.ConnectTimeout
+	if d := e.conf.ConnectTimeout; d > 0 && (d < e.limit || e.o.GUI == nil) {
+		e.limit = d
 	}
 	e.set = setup.Options{Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
 	err = e.set.Apply(e.conf)

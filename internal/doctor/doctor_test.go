@@ -307,16 +307,16 @@ func TestGUI(t *testing.T) {
 		want   []string // in text, meaning or fix of the gui checks
 		exit   bool     // one of them fails
 	}{
-		{"ConnectTimeout 1\n", "", []string{"nothing here needs a terminal"}, false},
-		{"ConnectTimeout 1\n", "/run/agent", []string{"IdentityAgent /run/agent"}, false},
+		{"", "", []string{"nothing here needs a terminal"}, false},
+		{"", "/run/agent", []string{"IdentityAgent /run/agent"}, false},
 		{"IdentityAgent /run/agent\n", "/run/agent", []string{"nothing here needs"}, false},
-		{"ProxyCommand nc-%C %n %h\n", "", []string{"ProxyCommand has %C", "ProxyCommand has %n"}, true},
+		{"ProxyCommand nc-x %n %h\n", "", []string{"ProxyCommand has %n"}, true},
 		{"ProxyCommand proxytool %h %p\n", "", []string{"write its full path: " + bin + "/proxytool"}, true},
 		{"ProxyCommand /bin/cat; echo\n", "", []string{"only the first one is run"}, false},
 		{"ProxyCommand /bin/cat\nProxyUseFdpass yes\n", "", []string{"ProxyUseFdpass yes"}, true},
 		{"ProxyJump bastion\n", "", []string{"ssh -W"}, false},
 	} {
-		p := newPatient(t, base+c.config, "", "{PORT}", "1", "{USER}", "ann")
+		p := newPatient(t, base+"ConnectTimeout 1\n"+c.config, "", "{PORT}", "1", "{USER}", "ann")
 		t.Setenv("PATH", GUIPath)
 		r := p.examine(t, Options{GUI: &Surroundings{AuthSock: c.sock, Path: bin}})
 		var got strings.Builder

@@ -14,7 +14,7 @@ import (
 func (e *exam) checkLogin() {
 	var attempts []Check
 	var last trace.Record
-	for _, r := range e.events.Records() {
+	for _, r := range e.records() {
 		switch a := r.Event.(type) {
 		case trace.KexDone:
 			last = r

@@ -12,6 +12,7 @@ import (
 
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // checkProxy reaches the server by the way that the configuration says.
@@ -32,15 +33,7 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 	}
 	c.Took = time.Since(began)
 	if err != nil {
-		c.Status = Failed
-		c.Details = append(c.Details, oneLine(err.Error()))
-		c.Meaning, c.Fix = "the way to the server does not work", "run the command by hand: an SSH server's version line must be the first thing that it prints"
-		if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
-			c.Fix = h.Hint()
-		}
-		if u, ok := errors.AsType[*setup.UnsupportedError](err); ok {
-			c.Meaning, c.Fix = u.Why, u.Hint
-		}
+		c.failProxy(err)
 	}
 	if nested != "" {
 		c.Details = append(c.Details, nested)
@@ -50,6 +43,41 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 	}
 	e.add(c)
 	return err == nil
+}
+
+// failProxy tells why the way is none.
+func (c *Check) failProxy(err error) {
+	c.Status = Failed
+	c.Details = append(c.Details, oneLine(err.Error()))
+	c.Meaning, c.Fix = "the way to the server does not work", "run the command by hand: an SSH server's version line must be the first thing that it prints"
+	if h, ok := errors.AsType[*dial.Error](err); ok {
+		if h.Hint() != "" {
+			c.Fix = h.Hint()
+		}
+	}
+	if u, ok := errors.AsType[*setup.UnsupportedError](err); ok {
+		c.Meaning, c.Fix = u.Why, u.Hint
+	}
+}
+
+// proxyFailed finds out whether the connection ended by the fault of the command
+// that carried it, and changes the proxy's check then: that a command runs does
+// not say that it gets anywhere.
+func (e *exam) proxyFailed() bool {
+	broken, ok := errors.AsType[*dial.Error](e.err)
+	if !ok {
+		return false
+	}
+	if _, _, came := event[trace.Version](e); came {
+		return false
+	}
+	for i := range e.r.Checks {
+		if c := &e.r.Checks[i]; c.Stage == StageProxy {
+			c.failProxy(broken)
+			return true
+		}
+	}
+	return false
 }
 
 const (

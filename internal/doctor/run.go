@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -80,8 +81,7 @@ func Run(ctx context.Context, o Options) *Report {
 		e.checkGUI()
 	}
 	e.checkAgent(ctx)
-	if e.reach(ctx) {
-		e.connect(ctx)
+	if e.reach(ctx) && e.connect(ctx) {
 		e.checkVersion()
 		e.checkNegotiation()
 		e.checkKex()
@@ -107,8 +107,9 @@ func (e *exam) reach(ctx context.Context) bool {
 	return e.checkAddresses(ctx, addrs)
 }
 
-// connect makes the SSH connection and notes what happens.
-func (e *exam) connect(ctx context.Context) {
+// connect makes the SSH connection and notes what happens. It reports whether it
+// came as far as the server, or something in its place.
+func (e *exam) connect(ctx context.Context) bool {
 	check := e.cfg.CheckHostKey
 	e.cfg.CheckHostKey = func(host, algorithm string, key gossh.PublicKey) error {
 		at := time.Now()
@@ -135,6 +136,7 @@ func (e *exam) connect(ctx context.Context) {
 	nc := e.nc
 	e.nc, e.connected = nil, time.Now()
 	e.client, e.err = adit.NewClient(ctx, nc, e.address, e.conf.User, e.cfg)
+	return !e.proxyFailed()
 }
 
 func (e *exam) close() {
@@ -152,9 +154,16 @@ func (e *exam) skip(s Stage, subject, why string) {
 	e.add(Check{Stage: s, Subject: subject, Status: Skipped, Text: why})
 }
 
+// records are the events of the connection to the server itself: a jump host's
+// come before it.
+func (e *exam) records() []trace.Record {
+	all := e.events.Records()
+	return slices.DeleteFunc(all, func(r trace.Record) bool { return r.Time.Before(e.connected) })
+}
+
 // event returns the first event of a type, and when it was.
 func event[T trace.Event](e *exam) (found T, at time.Time, ok bool) {
-	for _, r := range e.events.Records() {
+	for _, r := range e.records() {
 		if t, is := r.Event.(T); is {
 			return t, r.Time, true
 		}

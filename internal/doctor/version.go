@@ -29,7 +29,7 @@ var greetingMeaning = map[adit.Greeting]string{
 func (e *exam) checkVersion() {
 	c := Check{Stage: StageVersion, Status: OK}
 	lines, longest := 0, 0
-	for _, r := range e.events.Records() {
+	for _, r := range e.records() {
 		if b, ok := r.Event.(trace.BannerLine); ok {
 			if lines++; lines <= 3 {
 				c.Details = append(c.Details, "before it: "+oneLine(b.Text))
