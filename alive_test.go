@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
 	"github.com/adit-ssh/adit/internal/wire"
@@ -135,6 +138,58 @@ func TestAliveOnFullLink(t *testing.T) {
 	<-c.Done()
 	if _, ok := errors.AsType[*adit.TimeoutError](c.Err()); !ok {
 		t.Errorf("got %v, want a TimeoutError", c.Err())
+	}
+}
+
+// A real sshd on a link that dies without a word, as one does whose other end lost
+// its power: what is sent is taken and goes nowhere.
+func TestAliveDeadLink(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var dead atomic.Bool
+	wg.Go(func() {
+		near, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer near.Close()
+		far, err := net.Dial("tcp4", server.Addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		carry := func(to, from net.Conn) {
+			buf := make([]byte, 32<<10)
+			for {
+				n, err := from.Read(buf)
+				if err != nil {
+					to.Close() // also sets the other direction free
+					return
+				}
+				if !dead.Load() {
+					to.Write(buf[:n])
+				}
+			}
+		}
+		wg.Go(func() { carry(near, far) })
+		carry(far, near)
+	})
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	c := dial(t, l.Addr().String(), &adit.Config{User: server.User, CheckHostKey: adit.FixedHostKey(server.HostKeys[0]),
+		Keys: adit.Keys(server.Key.Signer), AliveInterval: 400 * time.Millisecond, AliveCountMax: 1})
+	if _, err := c.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dead.Store(true)
+	began := time.Now()
+	<-c.Done()
+	if e, ok := errors.AsType[*adit.TimeoutError](c.Err()); !ok || e.Silent < 800*time.Millisecond || time.Since(began) > 10*time.Second {
+		t.Errorf("got %v after %v, want a TimeoutError after 800ms of silence", c.Err(), time.Since(began))
 	}
 }
 
