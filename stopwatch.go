@@ -3,6 +3,7 @@ package adit
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -36,8 +37,18 @@ func (w *stopwatch) run() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.started = time.Now()
-	w.timer = time.AfterFunc(w.left, func() { w.cancel(fmt.Errorf("not connected within %v", w.limit)) })
+	w.timer = time.AfterFunc(w.left, func() { w.cancel(connectTimeout(w.limit)) })
 }
+
+// connectTimeout is the end of ConnectTimeout; errors.Is takes it for
+// os.ErrDeadlineExceeded.
+type connectTimeout time.Duration
+
+func (e connectTimeout) Error() string {
+	return fmt.Sprintf("not connected within %v", time.Duration(e))
+}
+
+func (e connectTimeout) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
 // pause stops the watch. It returns what lets it run on.
 func (w *stopwatch) pause() (resume func()) {

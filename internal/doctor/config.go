@@ -48,20 +48,13 @@ func (e *exam) checkConfig(ctx context.Context) bool {
 	e.describe(&c)
 	e.r.Target = e.conf.User + "@" + net.JoinHostPort(e.conf.HostName, strconv.Itoa(e.conf.Port))
 	e.address = net.JoinHostPort(e.conf.HostName, strconv.Itoa(e.conf.Port))
-	// To look is not to touch.
-	e.strict = e.conf.StrictHostKeyChecking
-	e.conf.StrictHostKeyChecking, e.conf.BatchMode = "yes", true
-	e.conf.UpdateHostKeys, e.conf.AddKeysToAgent = "no", "no"
 	e.limit = defaultPatience
 	if d := e.conf.ConnectTimeout; d > 0 && (d < e.limit || e.o.GUI == nil) {
 		e.limit = d
 	}
-	e.set = setup.Options{Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
-	err = e.set.Apply(e.conf)
-	if u, ok := errors.AsType[*setup.UnsupportedError](err); ok && strings.HasPrefix(u.Keyword, "Proxy") {
-		err, e.proxyErr = nil, err // that is the proxy's check to tell
-	}
-	if err == nil {
+	e.set = setup.Options{LookOnly: true, Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
+	e.set.Route.File = e.o.SSH.File
+	if err = e.set.Apply(e.conf); err == nil {
 		e.cfg, err = e.set.Config()
 	}
 	if err != nil {

@@ -269,6 +269,33 @@ func TestNestedSSH(t *testing.T) {
 	}
 }
 
+// A jump host is only looked at, too, and its connection is not taken for the
+// server's.
+func TestJumpHost(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	config := base + "IdentityFile {OTHER}\nProxyJump jump\nHost jump\nHostName 127.0.0.1\nPort {PORT}\nUser {USER}\nIdentityFile {KEY}\nStrictHostKeyChecking accept-new\n"
+	p := withSSHD(t, s, config, "[127.0.0.1]:{PORT} {HOSTKEY}\n")
+	r := p.examine(t, Options{})
+	if r.ExitStatus() != int(StageLogin) {
+		t.Errorf("exit status %d, want %d: %+v", r.ExitStatus(), StageLogin, r.Checks)
+	}
+	for _, c := range r.Checks {
+		if strings.Contains(c.Text, "accepted") {
+			t.Errorf("%s: the jump host's login is told as the server's", c.Subject)
+		}
+	}
+
+	p = withSSHD(t, s, config, "")
+	r = p.examine(t, Options{})
+	if r.ExitStatus() != int(StageProxy) {
+		t.Errorf("exit status %d, want %d: the jump host is not known", r.ExitStatus(), StageProxy)
+	}
+	if known, err := os.ReadFile(filepath.Join(p.home, ".ssh", "known_hosts")); err != nil || len(known) > 0 {
+		t.Errorf("known_hosts is %q, %v, want it as it was", known, err)
+	}
+}
+
 func TestNestedIn(t *testing.T) {
 	for command, want := range map[string]string{
 		"ssh jump":                               "nested ssh: ssh jump",

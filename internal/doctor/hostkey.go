@@ -63,7 +63,7 @@ func (e *exam) wouldAsk() string {
 	if from != "" {
 		from = " (StrictHostKeyChecking at " + from + ")"
 	}
-	switch e.strict {
+	switch e.conf.StrictHostKeyChecking {
 	case "yes":
 		return "adit ssh refuses such servers" + from
 	case "no", "off", "accept-new":

@@ -25,12 +25,10 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + value), Details: []string{"set by " + e.from(keyword)}}
 	nested := e.nested()
 	began := time.Now()
-	err := e.proxyErr
-	if err == nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, 2*e.limit, fmt.Errorf("no answer within %v", 2*e.limit))
-		defer cancel()
-		e.nc, err = e.cfg.Dial(ctx, e.address)
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*e.limit, fmt.Errorf("no answer within %v", 2*e.limit))
+	defer cancel()
+	var err error
+	e.nc, err = e.cfg.Dial(ctx, e.address)
 	c.Took = time.Since(began)
 	if err != nil {
 		c.failProxy(err)
@@ -54,9 +52,6 @@ func (c *Check) failProxy(err error) {
 		if h.Hint() != "" {
 			c.Fix = h.Hint()
 		}
-	}
-	if u, ok := errors.AsType[*setup.UnsupportedError](err); ok {
-		c.Meaning, c.Fix = u.Why, u.Hint
 	}
 }
 

@@ -41,14 +41,12 @@ type exam struct {
 	o       Options
 	r       *Report
 	conf    *sshconfig.Config
-	strict  string // StrictHostKeyChecking as it holds for adit ssh
 	set     setup.Options
 	cfg     *adit.Config
 	address string // host:port to dial
 	limit   time.Duration
 	notices []string // what setup would tell the person
 
-	proxyErr  error     // why the way that the configuration says can't be gone
 	nc        net.Conn  // to the server, until client has it
 	connected time.Time // when the SSH connection began
 	client    *adit.Client
@@ -100,7 +98,7 @@ func Run(ctx context.Context, o Options) *Report {
 
 // reach connects to the server, by whatever way.
 func (e *exam) reach(ctx context.Context) bool {
-	if e.conf.ProxyCommand != "" || e.conf.ProxyJump != "" {
+	if !e.set.Direct() {
 		return e.checkProxy(ctx)
 	}
 	addrs := e.checkName(ctx)

@@ -50,6 +50,9 @@ func (e *UnsupportedError) Error() string {
 // Apply takes over what a configuration says. What can't be obeyed is an
 // UnsupportedError, or a notice where going on does no harm.
 func (o *Options) Apply(c *sshconfig.Config) error {
+	if o.LookOnly {
+		c = lookOnly(c)
+	}
 	if err := errors.Join(c.Check(), unsupported(c)); err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (o *Options) Remember(c *adit.Client) {
 func (o *Options) Forget() { o.remember(adit.Preference{}) }
 
 func (o *Options) remember(p adit.Preference) {
-	if h := o.hostKeys; h != nil && h.memory != nil {
+	if h := o.hostKeys; h != nil && h.memory != nil && !o.LookOnly {
 		h.memory.note(h.remembered, p, time.Now()) // a cache: an error is no news for anybody
 	}
 }

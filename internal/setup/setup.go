@@ -77,6 +77,10 @@ type Options struct {
 	RekeyBytes       uint64
 	RekeyInterval    time.Duration
 
+	// LookOnly connects without a trace of it, also at jump hosts: Apply turns
+	// off all that would ask, accept or write, and nothing is remembered.
+	LookOnly bool
+
 	Prompter Prompter
 	Notice   func(text string) // warnings for the person, printable
 	// Say shows what stands for itself, printable: the server's texts, and the

@@ -25,7 +25,7 @@ func (c *Conn) readVersion(ctx context.Context) (string, error) {
 	}
 	ended := c.Err()
 	switch {
-	case ended != nil && ctx.Err() == context.DeadlineExceeded:
+	case ended != nil && (ctx.Err() == context.DeadlineExceeded || errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded)):
 		// Silence has no other end than the caller's patience.
 		return "", g.wrong(tooLate, ended)
 	case ended != nil:
