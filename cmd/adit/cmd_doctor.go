@@ -88,7 +88,13 @@ func runDoctor(cmd *cobra.Command, args []string) error {
 	if gui && surroundings == nil {
 		return runAsGUI(cmd, asJSON, args)
 	}
+	os.Setenv("SSH_ASKPASS_REQUIRE", "never") // nobody is asked, not for a proxy's password either
+	a.Host = a.target.Host
+	if err := a.throughProxy(cmd.Context()); err != nil {
+		return err
+	}
 	r := doctor.Run(cmd.Context(), doctor.Options{
+		Proxy: a.Proxy,
 		SSH: sshconfig.Options{Host: a.target.Host, RemoteUser: a.target.User, File: a.file,
 			CommandLine: slices.Concat(a.overrides, a.options), Stdio: a.stdio != nil},
 		GUI: surroundings,

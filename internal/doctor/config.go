@@ -52,7 +52,7 @@ func (e *exam) checkConfig(ctx context.Context) bool {
 	if d := e.conf.ConnectTimeout; d > 0 && (d < e.limit || e.o.GUI == nil) {
 		e.limit = d
 	}
-	e.set = setup.Options{LookOnly: true, Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
+	e.set = setup.Options{LookOnly: true, Proxy: e.o.Proxy, Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
 	e.set.Route.File = e.o.SSH.File
 	if err = e.set.Apply(e.conf); err == nil {
 		e.cfg, err = e.set.Config()

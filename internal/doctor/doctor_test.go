@@ -16,7 +16,9 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/socks"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -267,6 +269,17 @@ func TestNestedSSH(t *testing.T) {
 	if want := p.home + "/ssh-ssm.sh:6: nested ssh: ssh -tt $2@jump"; !strings.Contains(out.String(), want) {
 		t.Errorf("got\n%s\nwant %q in it", out.String(), want)
 	}
+}
+
+// A proxy that wants a login is the proxy's stage, and the server is not judged.
+func TestProxyRefuses(t *testing.T) {
+	proxy := says(t, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+	p := newPatient(t, base+"ConnectTimeout 5\n", "", "{PORT}", "22981", "{USER}", "ann", "{PROXY}", proxy)
+	r := p.examine(t, Options{Proxy: &dial.Proxy{Address: "127.0.0.1:" + proxy, Protocol: socks.HTTPConnect}})
+	if r.ExitStatus() != int(StageProxy) {
+		t.Errorf("exit status %d, want %d", r.ExitStatus(), StageProxy)
+	}
+	p.wantGolden(t, "proxy_407", r)
 }
 
 // A jump host is only looked at, too, and its connection is not taken for the

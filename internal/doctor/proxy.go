@@ -17,12 +17,15 @@ import (
 
 // checkProxy reaches the server by the way that the configuration says.
 func (e *exam) checkProxy(ctx context.Context) bool {
-	keyword, value := "ProxyJump", e.conf.ProxyJump
-	if e.conf.ProxyCommand != "" {
-		keyword, value = "ProxyCommand", e.conf.ProxyCommand
+	keyword, value, from := "AditProxy", "", "command line"
+	switch {
+	case e.conf.ProxyCommand != "":
+		keyword, value, from = "ProxyCommand", e.conf.ProxyCommand, e.from("ProxyCommand")
+	case e.conf.ProxyJump != "":
+		keyword, value, from = "ProxyJump", e.conf.ProxyJump, e.from("ProxyJump")
 	}
 	e.skip(StageName, "", "the way there is "+keyword)
-	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + value), Details: []string{"set by " + e.from(keyword)}}
+	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + value), Details: []string{"set by " + from}}
 	nested := e.nested()
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*e.limit, fmt.Errorf("no answer within %v", 2*e.limit))
@@ -31,7 +34,7 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 	e.nc, err = e.cfg.Dial(ctx, e.address)
 	c.Took = time.Since(began)
 	if err != nil {
-		c.failProxy(err)
+		e.failProxy(&c, err)
 	}
 	if nested != "" {
 		c.Details = append(c.Details, nested)
@@ -44,14 +47,15 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 }
 
 // failProxy tells why the way is none.
-func (c *Check) failProxy(err error) {
+func (e *exam) failProxy(c *Check, err error) {
 	c.Status = Failed
 	c.Details = append(c.Details, oneLine(err.Error()))
-	c.Meaning, c.Fix = "the way to the server does not work", "run the command by hand: an SSH server's version line must be the first thing that it prints"
-	if h, ok := errors.AsType[*dial.Error](err); ok {
-		if h.Hint() != "" {
-			c.Fix = h.Hint()
-		}
+	c.Meaning, c.Fix = "the way to the server does not work", "check the proxy's name and port, and whether it may lead to this server"
+	if e.conf.ProxyCommand != "" {
+		c.Fix = "run the command by hand: an SSH server's version line must be the first thing that it prints"
+	}
+	if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
+		c.Fix = h.Hint()
 	}
 }
 
@@ -68,7 +72,7 @@ func (e *exam) proxyFailed() bool {
 	}
 	for i := range e.r.Checks {
 		if c := &e.r.Checks[i]; c.Stage == StageProxy {
-			c.failProxy(broken)
+			e.failProxy(c, broken)
 			return true
 		}
 	}

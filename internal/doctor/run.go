@@ -12,6 +12,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/sshconfig"
 	"github.com/adit-ssh/adit/trace"
@@ -25,6 +26,8 @@ const defaultPatience = 10 * time.Second
 type Options struct {
 	// SSH is the host and the command line, as for `adit ssh`.
 	SSH sshconfig.Options
+	// Proxy is AditProxy; nil for none.
+	Proxy *dial.Proxy
 	// GUI tells that the process runs in the surroundings of a program started
 	// from the desktop, and what the person has otherwise; nil for no such thing.
 	GUI *Surroundings
