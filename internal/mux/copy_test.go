@@ -25,7 +25,7 @@ func TestSinkKeepsTheOrder(t *testing.T) {
 	const packets = 3*maxSlices + 5
 	for _, room := range []int{0, 1, maxSlices / 2, maxSlices - 1, maxSlices, maxSlices + 1, 2*maxSlices - 1, 2 * maxSlices, packets} {
 		for _, ended := range []int{-1, 0, maxSlices / 2, maxSlices} { // WriteTo ends after so many packets
-			m := &Mux{cfg: Config{Window: DefaultWindow}, slices: make([][]byte, 0, maxSlices)}
+			m := &Mux{pc: &hurriedConn{}, cfg: Config{Window: DefaultWindow}, slices: make([][]byte, 0, maxSlices)}
 			c := m.newChannel("test", Options{})
 			sink := &narrowSink{room: room}
 			c.state, c.sink, c.direct = stateOpen, sink, true

@@ -36,6 +36,9 @@ type PacketConn interface {
 	Contended() bool
 	// RTT returns the smallest round trip seen, 0 when unknown.
 	RTT() time.Duration
+	// Hurry says that small data is being exchanged, for whose answer somebody may
+	// wait. It is called for each piece of it.
+	Hurry()
 	// Unimplemented answers the packet last read.
 	Unimplemented() error
 	// Abort sends DISCONNECT and closes; it returns the error to hand on.
@@ -72,10 +75,12 @@ const (
 	// pacedStep is that for a peer that paces itself by what it hears.
 	pacedStep = 64 << 10
 	// smallData is below how many bytes data is small: somebody may wait for its
-	// answer. Bulk is held back for mixedTime after it, which is longer than a
-	// question and its answer take behind a wide one.
-	smallData = 1 << 10
-	mixedTime = 2 * time.Second
+	// answer. Bulk is held back for mixedTime after the third piece and each later
+	// one, which is longer than a question and its answer take behind a wide one.
+	// Less than three are no conversation: they begin or end what is bulk.
+	smallData  = 1 << 10
+	mixedTime  = 2 * time.Second
+	mixedAfter = 3
 	// maxSlices is how many payloads are collected for one write to a sink.
 	maxSlices = 64
 )
@@ -133,8 +138,10 @@ type Mux struct {
 	wg       sync.WaitGroup
 
 	// Owned by the reader goroutine.
-	direct *Channel // whose data is collected
-	slices [][]byte
+	direct  *Channel // whose data is collected
+	slices  [][]byte
+	smalls  int   // how many pieces of small data came in a row, up to mixedAfter
+	smallAt int64 // when the last of them came, Unix ns
 
 	globalMu sync.Mutex // orders replies with requests; held while one is queued
 	mu       sync.Mutex
@@ -148,7 +155,7 @@ type Mux struct {
 
 	// Atomic.
 	pending atomic.Int32
-	smallAt atomic.Int64 // when small data came on a channel without bulk, Unix ns
+	mixedAt atomic.Int64 // when small data that counts came last, Unix ns
 }
 
 // processBorrowed is what all connections have borrowed for wider windows.
@@ -331,9 +338,25 @@ func (m *Mux) giveBack(n int64) {
 	processBorrowed.Add(-n)
 }
 
+// small notes that a channel without bulk received small data.
+func (m *Mux) small() {
+	now := time.Now().UnixNano()
+	if now-m.smallAt >= int64(mixedTime) {
+		m.smalls = 0
+	}
+	m.smallAt = now
+	m.smalls++
+	if m.smalls < mixedAfter {
+		return
+	}
+	m.smalls = mixedAfter
+	m.mixedAt.Store(now)
+	m.pc.Hurry()
+}
+
 // mixed reports whether small data was exchanged lately, for which bulk in
 // queues is a delay.
 func (m *Mux) mixed() bool {
-	at := m.smallAt.Load()
+	at := m.mixedAt.Load()
 	return at != 0 && time.Now().UnixNano()-at < int64(mixedTime)
 }

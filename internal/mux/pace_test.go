@@ -115,8 +115,55 @@ func pacedChannel() *Channel {
 		c.outLeft -= 96 << 10
 		c.adjusted(96 << 10)
 	}
-	m.smallAt.Store(time.Now().UnixNano())
+	m.mixedAt.Store(time.Now().UnixNano())
 	return c
+}
+
+// hurriedConn is a PacketConn that counts hurries.
+type hurriedConn struct {
+	PacketConn
+	n int
+}
+
+func (c *hurriedConn) Hurry() { c.n++ }
+
+// One piece of small data begins or ends a transfer. Three are a conversation, but
+// not if they come one by one, seconds apart, and not on a channel with bulk.
+func TestThreeSmallPiecesAreAConversation(t *testing.T) {
+	for what, c := range map[string]struct {
+		n     int
+		apart time.Duration
+		rate  int
+		mixed bool
+	}{
+		"two":               {2, time.Millisecond, 0, false},
+		"three":             {3, time.Millisecond, 0, true},
+		"three, typed":      {3, mixedTime - time.Millisecond, 0, true},
+		"three, far apart":  {3, mixedTime, 0, false},
+		"on a bulk channel": {9, time.Millisecond, 1 << 20, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var pc hurriedConn
+			m := &Mux{pc: &pc}
+			ch := m.newChannel("test", Options{})
+			ch.state, ch.inLeft, ch.bytesIn, ch.tuner.rate = stateOpen, 1<<20, 1, float64(c.rate)
+			for i := range c.n {
+				if i > 0 {
+					<-time.After(c.apart)
+				}
+				if _, err := ch.admitLocked(64, "DATA"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if m.mixed() != c.mixed || (pc.n > 0) != c.mixed {
+				t.Errorf("%s: mixed is %v after %d hurries, want %v", what, m.mixed(), pc.n, c.mixed)
+			}
+			<-time.After(mixedTime)
+			if m.mixed() {
+				t.Errorf("%s: still mixed after %v", what, mixedTime)
+			}
+		})
+	}
 }
 
 // A peer that grants nothing until it took more than we let on its way must not

@@ -27,7 +27,7 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	c.inLeft -= uint32(n)
 	c.bytesIn += uint64(n)
 	if n > 0 && n < smallData && c.tuner.rate == 0 {
-		c.m.smallAt.Store(time.Now().UnixNano())
+		c.m.small()
 	}
 	if c.discard {
 		c.takenLocked(n)

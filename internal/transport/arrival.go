@@ -23,10 +23,11 @@ type tcpTuner struct {
 //
 // Amid fast bulk from a peer that writes packet by packet, as sshd does, the
 // reader would be woken for each packet. So it sleeps until much is there, but
-// no longer than arrivalPause after it last read something. It does not for
-// mixedTime after a small packet, for which somebody may wait.
+// no longer than arrivalPause after it last read something. It does not while
+// there is a hurry.
 type arrival struct {
 	tcp   tcpTuner
+	hurry *hurry
 	timer *time.Timer
 	due   atomic.Bool  // the timer runs on behalf of an acknowledgement
 	mark  atomic.Int32 // what SO_RCVLOWAT is, if not 1
@@ -35,9 +36,7 @@ type arrival struct {
 	// Owned by the reading goroutine.
 	epoch time.Time
 	bytes int
-	fast  bool      // the last epoch had bulk
-	small bool      // a small packet came since the last read
-	mixed time.Time // when the last small packet came
+	fast  bool // the last epoch had bulk
 }
 
 const (
@@ -49,14 +48,11 @@ const (
 	arrivalEpoch = time.Millisecond
 	fastEpoch    = 200 << 10
 	// lowWater is how many bytes are worth to wake up for amid fast bulk.
-	lowWater  = 512 << 10
-	mixedTime = 100 * time.Millisecond
-	// smallPacket is below how many bytes a packet is small.
-	smallPacket = 1 << 10
+	lowWater = 512 << 10
 )
 
-func newArrival(tcp tcpTuner) *arrival {
-	a := &arrival{tcp: tcp}
+func newArrival(tcp tcpTuner, h *hurry) *arrival {
+	a := &arrival{tcp: tcp, hurry: h}
 	a.timer = time.AfterFunc(time.Hour, a.pause)
 	a.timer.Stop()
 	return a
@@ -86,10 +82,7 @@ func (a *arrival) read(n int) {
 		a.fast = a.tcp.lowWater != nil && a.bytes >= fastEpoch && took < 2*arrivalEpoch
 		a.epoch, a.bytes = now, 0
 	}
-	if a.small {
-		a.small, a.mixed = false, now
-	}
-	if a.fast && now.Sub(a.mixed) >= mixedTime {
+	if a.fast && !a.hurry.lately(now) {
 		if a.mark.Swap(lowWater) != lowWater {
 			a.used.Store(true)
 			a.tcp.lowWater(lowWater)

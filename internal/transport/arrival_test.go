@@ -32,7 +32,8 @@ func (s *tuned) take() (acks, mark int) {
 func TestArrivalAcksSmallReadsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s tuned
-		a := newArrival(s.tuner())
+		var h hurry
+		a := newArrival(s.tuner(), &h)
 		defer a.stop()
 		for range 5 {
 			a.read(100)
@@ -55,7 +56,8 @@ func TestArrivalAcksSmallReadsAtOnce(t *testing.T) {
 func TestArrivalGathersFastBulk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s tuned
-		a := newArrival(s.tuner())
+		var h hurry
+		a := newArrival(s.tuner(), &h)
 		defer a.stop()
 		bulk := func(d time.Duration) {
 			for range d / (100 * time.Microsecond) {
@@ -68,14 +70,14 @@ func TestArrivalGathersFastBulk(t *testing.T) {
 		if mark != lowWater || acks > 4 {
 			t.Errorf("amid 312 MiB/s: low-water mark %d and %d acknowledgements, want %d and few", mark, acks, lowWater)
 		}
-		a.small = true
+		h.at.Store(time.Now().UnixNano())
 		bulk(time.Millisecond)
 		if _, mark := s.take(); mark != 1 {
-			t.Errorf("with small packets about: low-water mark %d, want 1", mark)
+			t.Errorf("in a hurry: low-water mark %d, want 1", mark)
 		}
-		bulk(mixedTime)
+		bulk(hurryTime)
 		if _, mark := s.take(); mark != lowWater {
-			t.Errorf("%v after the small packet: low-water mark %d, want %d", mixedTime, mark, lowWater)
+			t.Errorf("%v after the hurry: low-water mark %d, want %d", hurryTime, mark, lowWater)
 		}
 		// What stays below the mark must not stay for long.
 		<-time.After(arrivalPause)

@@ -63,7 +63,8 @@ type Conn struct {
 	err        error             // why the connection ended; guarded by mu
 	done       chan struct{}
 
-	rtt       atomic.Int64  // smallest seen, ns
+	rtt       atomic.Int64 // smallest seen, ns
+	hurry     hurry
 	authStart atomic.Int64  // when SERVICE_REQUEST was sent, ns; 0 when not waiting
 	rekeyOut  atomic.Uint64 // byte limits of the current keys
 	rekeyIn   atomic.Uint64
@@ -124,13 +125,13 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	sock, tcp := newSocket(nc)
 	var seed [32]byte
 	io.ReadFull(cfg.rand(), seed[:])
-	c.out.init(sock, seed, c.done)
+	c.out.init(sock, seed, c.done, &c.hurry)
 	c.out.fail = c.writeFailed
 	c.out.grown = c.grownOut
 	if c.tracePackets {
 		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
 	}
-	c.in.init(tcp)
+	c.in.init(tcp, &c.hurry)
 	c.wg.Go(c.out.flusher)
 	return c
 }

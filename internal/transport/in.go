@@ -32,12 +32,12 @@ type inHalf struct {
 	last  atomic.Int64 // when bytes last came, ns since began
 }
 
-func (h *inHalf) init(tcp *tcpTuner) {
+func (h *inHalf) init(tcp *tcpTuner, hurry *hurry) {
 	h.buf = make([]byte, minReadBuffer)
 	h.began = time.Now()
 	h.cipher = algo.Plain()
 	if tcp != nil {
-		h.arrival = newArrival(*tcp)
+		h.arrival = newArrival(*tcp, hurry)
 	}
 }
 
@@ -86,9 +86,6 @@ func (h *inHalf) open() ([]byte, error) {
 	}
 	h.r += n
 	h.need = 0
-	if n < smallPacket && h.arrival != nil {
-		h.arrival.small = true
-	}
 	h.seq++
 	h.packets++
 	h.bytes += uint64(n)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/packet"
@@ -32,6 +31,7 @@ type outHalf struct {
 	grown  func(packets, bytes uint64)      // tells the counters since NEWKEYS
 	flush  chan struct{}                    // hands the turn to the flusher; capacity 1, as there is one turn
 	done   <-chan struct{}                  // closed when the connection has ended
+	hurry  *hurry
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -58,12 +58,11 @@ type outHalf struct {
 	packets uint64
 	bytes   uint64
 	pad     io.Reader
-	taken   []byte    // small messages being sealed; swapped with small
-	sealed  []byte    // where they are sealed
-	mixed   time.Time // when channel data was in the small lane last
-	runs    [][]byte  // what is to be written
-	base    [][]byte  // runs before anything was taken off it
-	spans   []span    // packets of batches in runs
+	taken   []byte   // small messages being sealed; swapped with small
+	sealed  []byte   // where they are sealed
+	runs    [][]byte // what is to be written
+	base    [][]byte // runs before anything was taken off it
+	spans   []span   // packets of batches in runs
 }
 
 // kexMsg is an entry of the kex lane.
@@ -96,15 +95,14 @@ const (
 	// later in a higher lane does not wait behind much.
 	roundCap   = 2 << 20
 	stalledCap = 128 << 10
-	// mixedCap is how much while channels send small data, for mixedTime after
-	// the last: somebody may wait for its answer.
-	mixedCap = 64 << 10
+	// hurriedCap is how much while there is a hurry.
+	hurriedCap = 64 << 10
 	// sharedCap is the most taken from one batch in a round while others wait.
 	sharedCap = 256 << 10
 )
 
-func (o *outHalf) init(sock socket, seed [32]byte, done <-chan struct{}) {
-	o.sock, o.done = sock, done
+func (o *outHalf) init(sock socket, seed [32]byte, done <-chan struct{}, h *hurry) {
+	o.sock, o.done, o.hurry = sock, done, h
 	o.flush = make(chan struct{}, 1)
 	o.pad = rand.NewChaCha8(seed)
 	o.setCipher(algo.Plain())

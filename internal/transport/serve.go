@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/internal/packet"
-	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // serve is called with the turn and gives it up: to nobody when all is written,
@@ -100,12 +99,8 @@ func (o *outHalf) collect() bool {
 	switch {
 	case o.stalled:
 		budget = stalledCap
-	case !o.mixed.IsZero():
-		if time.Since(o.mixed) < mixedTime {
-			budget = mixedCap
-		} else {
-			o.mixed = time.Time{}
-		}
+	case o.hurry.ever() && o.hurry.lately(time.Now()):
+		budget = hurriedCap
 	}
 	if !o.exchanging && !o.closing {
 		if len(o.small) > 0 {
@@ -168,15 +163,10 @@ func (o *outHalf) seal(preamble []byte, kex []kexMsg) {
 			}
 		}
 	}
-	data := false
 	for b := o.taken; len(b) > 0; {
 		n := 4 + int(binary.BigEndian.Uint32(b))
-		data = data || b[4] == wire.NumChannelData
 		o.sealSmall(b[4:n])
 		b = b[n:]
-	}
-	if data {
-		o.mixed = time.Now()
 	}
 	clear(o.taken) // passwords pass through here
 	o.taken = o.taken[:0]
