@@ -17,7 +17,7 @@ func (d TCP) from(ctx context.Context, to netip.Addr) (netip.Addr, *Error) {
 	}
 	switch {
 	case d.BindAddress != "":
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, network, d.BindAddress)
+		ips, err := addressesOf(ctx, network, d.BindAddress)
 		if err != nil {
 			return netip.Addr{}, &Error{Stage: StageBind, Address: d.BindAddress, Err: plain(err)}
 		}

@@ -120,7 +120,7 @@ func (d TCP) lookUp(ctx context.Context, address string) ([]netip.AddrPort, *Err
 	if _, err := netip.ParseAddr(host); err == nil && ctx.Err() != nil {
 		return nil, &Error{Stage: StageConnect, Address: address, Err: ctx.Err()}
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+	ips, err := addressesOf(ctx, network, host)
 	if err != nil {
 		return nil, &Error{Stage: StageResolve, Address: address, Err: plain(err)}
 	}
@@ -129,6 +129,26 @@ func (d TCP) lookUp(ctx context.Context, address string) ([]netip.AddrPort, *Err
 		addrs = append(addrs, netip.AddrPortFrom(ip, uint16(port)))
 	}
 	return addrs, nil
+}
+
+// addressesOf looks a host up. For both families it keeps the zones of link-local
+// addresses, such as that of fe80::1%eth0, which LookupNetIP drops.
+func addressesOf(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	if network != "ip" {
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+		if literal, perr := netip.ParseAddr(host); err == nil && perr == nil {
+			ips = []netip.Addr{literal}
+		}
+		return ips, err
+	}
+	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	var ips []netip.Addr
+	for _, f := range found {
+		if ip, ok := netip.AddrFromSlice(f.IP); ok {
+			ips = append(ips, ip.Unmap().WithZone(f.Zone))
+		}
+	}
+	return ips, err
 }
 
 // takeTurns lets the families take turns, beginning with the first address's;

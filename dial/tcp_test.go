@@ -171,3 +171,16 @@ func TestUnix(t *testing.T) {
 	}
 	c.Close()
 }
+
+// A link-local address means nothing without its zone.
+func TestAddressesKeepZone(t *testing.T) {
+	for _, network := range []string{"ip", "ip6"} {
+		ips, err := addressesOf(t.Context(), network, "fe80::1%eth7")
+		if want := netip.MustParseAddr("fe80::1%eth7"); err != nil || len(ips) != 1 || ips[0] != want {
+			t.Errorf("addresses of fe80::1%%eth7 with %s: got %v, %v, want %v", network, ips, err, want)
+		}
+	}
+	if ips, err := addressesOf(t.Context(), "ip4", "fe80::1%eth7"); err == nil {
+		t.Errorf("addresses of fe80::1%%eth7 with ip4: got %v, want an error", ips)
+	}
+}
