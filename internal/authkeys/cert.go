@@ -33,6 +33,9 @@ func checkCert(cert *gossh.Certificate, names []string, q Query) (*Options, erro
 	if err := checkCASignature(cert); err != nil {
 		return nil, err
 	}
+	if !acceptable(cert) {
+		return nil, fmt.Errorf("certificate is for a %s key that is not supported, or too small", cert.Key.Type())
+	}
 	// A certificate without principals would be good for everybody. OpenSSH
 	// does not take it from a TrustedUserCAKeys authority either.
 	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return slices.Contains(names, p) })
@@ -57,7 +60,7 @@ func checkCert(cert *gossh.Certificate, names []string, q Query) (*Options, erro
 // checkCASignature refuses authorities with weak keys, and signatures that are
 // not acceptable in a login either: RSA with SHA-1 above all.
 func checkCASignature(cert *gossh.Certificate) error {
-	if len(algo.HostKeyAlgorithms(cert.SignatureKey)) == 0 {
+	if !acceptable(cert.SignatureKey) {
 		return fmt.Errorf("certificate's authority has a %s key that is not supported, or too small", cert.SignatureKey.Type())
 	}
 	if !slices.Contains(algo.SignatureAlgorithms(), cert.Signature.Format) {

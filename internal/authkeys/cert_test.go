@@ -57,6 +57,7 @@ func TestCertificates(t *testing.T) {
 		{"source-address", func(c *gossh.Certificate) { c.CriticalOptions[critSourceAddress] = "10.0.0.0/8,192.0.2.7" }, ""},
 		{"other source-address", func(c *gossh.Certificate) { c.CriticalOptions[critSourceAddress] = "10.0.0.0/8" }, "from 192.0.2.7"},
 		{"bad source-address", func(c *gossh.Certificate) { c.CriticalOptions[critSourceAddress] = "*" }, "source-address"},
+		{"small key", func(c *gossh.Certificate) { c.Key = testpeer.NewKey(t, "rsa-1024").Public }, "too small"},
 		{"empty source-address", func(c *gossh.Certificate) { c.CriticalOptions[critSourceAddress] = "" }, "source-address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

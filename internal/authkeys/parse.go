@@ -143,8 +143,18 @@ func parseKey(s string) ([]byte, error) {
 	if key.Type() != fields[0] {
 		return nil, fmt.Errorf("key of type %s is labelled %q", key.Type(), fields[0])
 	}
-	if len(algo.HostKeyAlgorithms(key)) == 0 {
+	if !acceptable(key) {
 		return nil, fmt.Errorf("%s key is not supported, or too small", key.Type())
 	}
 	return blob, nil
+}
+
+// minRSABits is the smallest RSA key of a user, and of an authority (RFC 8332,
+// section 5.1).
+const minRSABits = 2048
+
+// acceptable reports whether a key is of a kind that we have, and large enough.
+func acceptable(key gossh.PublicKey) bool {
+	n, isRSA := algo.RSABits(key)
+	return len(algo.HostKeyAlgorithms(key)) > 0 && (!isRSA || n >= minRSABits)
 }

@@ -65,6 +65,21 @@ func TestLoginWithManyKeys(t *testing.T) {
 	}
 }
 
+// The smallest RSA keys that OpenSSH takes, which nobody should have any more and
+// some have: of a user, and of a server.
+func TestSmallRSAKeys(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	key := testpeer.NewKey(t, "rsa-1024")
+	file := filepath.Join(t.TempDir(), "authorized_keys")
+	if err := os.WriteFile(file, []byte(key.Line()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{HostKeys: []string{"rsa-1024"}, Config: []string{"AuthorizedKeysFile " + file}})
+	if got, err := login(t, s, key.Signer); err != nil {
+		t.Errorf("got %v (%s), want a login", err, got)
+	}
+}
+
 func TestLoginInTwoSteps(t *testing.T) {
 	testpeer.Need(t, "sshd")
 	a, b := testpeer.NewKey(t, "ed25519"), testpeer.NewKey(t, "rsa")

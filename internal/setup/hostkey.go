@@ -2,7 +2,6 @@ package setup
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
@@ -206,15 +205,8 @@ func (h *hostKeys) goOnUnsafe(why error) error {
 
 // largeEnough refuses RSA keys below RequiredRSASize, ours and the servers'.
 func (o *Options) largeEnough(key gossh.PublicKey) error {
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key
-	}
-	crypto, ok := key.(gossh.CryptoPublicKey)
-	if !ok {
-		return nil
-	}
-	if k, ok := crypto.CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < o.RSABits {
-		return fmt.Errorf("the RSA key %s has %d bits, and RequiredRSASize is %d", gossh.FingerprintSHA256(key), k.N.BitLen(), o.RSABits)
+	if n, ok := algo.RSABits(key); ok && n < o.RSABits {
+		return fmt.Errorf("the RSA key %s has %d bits, and RequiredRSASize is %d", gossh.FingerprintSHA256(key), n, o.RSABits)
 	}
 	return nil
 }

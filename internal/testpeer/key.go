@@ -31,7 +31,7 @@ type Key struct {
 var KeyTypes = []string{"ed25519", "ecdsa", "rsa"}
 
 // NewKey makes a key pair of a type in KeyTypes: Ed25519, ECDSA on P-256 or RSA
-// with 2048 bits. ecdsa-384 and ecdsa-521 are types too.
+// with 2048 bits. ecdsa-384, ecdsa-521 and rsa-1024 are types too.
 func NewKey(t testing.TB, typ string) *Key {
 	t.Helper()
 	return newKeyAt(t, filepath.Join(t.TempDir(), "id_"+typ), typ)
@@ -52,6 +52,8 @@ func newKeyAt(t testing.TB, path, typ string) *Key {
 		private, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case "rsa":
 		private, err = rsa.GenerateKey(rand.Reader, 2048)
+	case "rsa-1024":
+		private, err = rsa.GenerateKey(rand.Reader, 1024)
 	default:
 		err = fmt.Errorf("no key type %q; there are %v", typ, KeyTypes)
 	}
