@@ -149,7 +149,11 @@ func (c *client) nextKey(ctx context.Context) *Key {
 			return k
 		}
 		c.usedKeys[id] = true
-		c.note("the server takes no signature that %s %s can make", oneLine(k.Comment), keyLabel(k.PublicKey()))
+		who := "the server takes"
+		if len(candidates(k, c.cfg.Algorithms)) == 0 { // ssh_config: PubkeyAcceptedAlgorithms
+			who = "we may make"
+		}
+		c.note("%s no signature that %s %s can make", who, oneLine(k.Comment), keyLabel(k.PublicKey()))
 	}
 	return nil
 }

@@ -169,7 +169,16 @@ func TestClientNotesKeysOfNoUse(t *testing.T) {
 	p.accept()
 	p.wantRequest("nothing to sign with", wire.MethodNone)
 	p.fail("publickey")
-	p.wantRefused("there was nothing to try", "no signature that key0 ssh-ed25519 SHA256:")
+	p.wantRefused("there was nothing to try", "the server takes no signature that key0 ssh-ed25519 SHA256:")
+}
+
+// Limits of our own are not the server's fault.
+func TestClientNotesKeysOfNoUseToUs(t *testing.T) {
+	p := clientUnderTest(t, ClientConfig{Keys: keysOf(newEd25519(t)), Algorithms: []string{"rsa-sha2-512"}}, serverSigs, "ssh-ed25519")
+	p.accept()
+	p.wantRequest("nothing to sign with", wire.MethodNone)
+	p.fail("publickey")
+	p.wantRefused("there was nothing to try", "we may make no signature that key0 ssh-ed25519 SHA256:")
 }
 
 type failingSigner struct{ gossh.Signer }
