@@ -50,7 +50,7 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
       adit's own AditProxy=PROXY leads through a SOCKS or HTTP proxy, named as for
       adit connect -x
   -v  tell what happens; -vv adds channels, -vvv every message
-  -q  no warnings
+  -q  no warnings, and no errors of the connection: the exit status tells
   -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
   -G  print what holds for the host, and end; see also: adit config explain
 
@@ -84,7 +84,7 @@ func sshCommand() *cobra.Command {
 	}
 }
 
-func runSSH(ctx context.Context, a *sshArgs) error {
+func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.target.Host == "" {
 		return &usageError{"ssh", errors.New("no host is given")}
 	}
@@ -120,6 +120,7 @@ func runSSH(ctx context.Context, a *sshArgs) error {
 	if err := a.route(); err != nil {
 		return err
 	}
+	defer func() { err = a.quieted(err) }()
 	cfg, err := a.Config()
 	if err != nil {
 		return err
@@ -175,8 +176,8 @@ func (a *sshArgs) load(ctx context.Context) (*sshconfig.Config, error) {
 
 // configure takes over what the configuration says.
 func (a *sshArgs) configure(c *sshconfig.Config) error {
-	a.quiet = slices.Contains([]string{"QUIET", "FATAL", "ERROR"}, c.LogLevel)
 	a.logLevel = c.LogLevel
+	a.quiet = !a.shows("INFO")
 	a.verbose = max(a.verbose, map[string]int{"DEBUG": 1, "DEBUG2": 2, "DEBUG3": 3}[c.LogLevel])
 	a.forwards = setup.Forwards(c)
 	a.noCommand = c.SessionType == "none"

@@ -81,8 +81,15 @@ func (a *sshArgs) plain(line string) {
 // refuses is told in OpenSSH's words (ssh.c, ssh_confirm_remote_forward).
 func (a *sshArgs) tellFailure(s forward.Spec, err error) {
 	refused, ok := errors.AsType[*adit.RemoteListenError](err)
+	level := "ERROR"
 	switch {
-	case ok && a.quiet && !a.exitOnFail:
+	case ok && a.exitOnFail:
+		level = "FATAL"
+	case ok:
+		level = "INFO"
+	}
+	switch {
+	case !a.shows(level):
 		return
 	case !ok && s.Remote:
 		tell(fmt.Errorf("forward -R %s: %w", s, err))

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,14 +114,7 @@ func plainKey(k gossh.PublicKey) gossh.PublicKey {
 
 // sayAs prints what OpenSSH says, in its words, if LogLevel lets it.
 func (a *sshArgs) sayAs(level, text string) {
-	loud := slices.Index([]string{"ERROR", "INFO", "VERBOSE"}, a.logLevel)
-	switch {
-	case a.logLevel == "QUIET" || a.logLevel == "FATAL":
-		return
-	case a.verbose > 0 || loud < 0 && a.logLevel != "":
-		loud = len("VERBOSE")
-	}
-	if slices.Index([]string{"ERROR", "INFO", "VERBOSE"}, level) <= max(loud, 0) {
+	if a.shows(level) {
 		fmt.Fprintln(os.Stderr, strings.TrimRight(text, "\n"))
 	}
 }

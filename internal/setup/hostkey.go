@@ -80,7 +80,7 @@ func (h *hostKeys) check(address, _ string, key gossh.PublicKey) error {
 	h.host, h.trusted = h.name(address), false
 	err := h.judge(key)
 	if err != nil && !errors.Is(err, adit.ErrUnverified) && !errors.Is(err, errForwardFailure) {
-		h.o.say(levelError, "Host key verification failed.")
+		h.o.say(levelFatal, "Host key verification failed.")
 	}
 	return err
 }

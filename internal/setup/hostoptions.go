@@ -47,6 +47,7 @@ const (
 // say tells what people know from OpenSSH.
 func (o *Options) say(level, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	levelFatal   = "FATAL"
 	switch {
 	case o.Say != nil:
 		o.Say(level, text)

@@ -84,8 +84,8 @@ type Options struct {
 	Prompter Prompter
 	Notice   func(text string) // warnings for the person, printable
 	// Say shows what stands for itself, printable: the server's texts, and the
-	// lines that people know from OpenSSH. level is that of LogLevel: ERROR, INFO
-	// or VERBOSE. Nil is Notice for the first two.
+	// lines that people know from OpenSSH. level is that of LogLevel: FATAL, ERROR,
+	// INFO or VERBOSE. Nil is Notice for all but the last.
 	Say    func(level, text string)
 	Tracer trace.Tracer
 
