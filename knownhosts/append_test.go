@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -160,5 +161,42 @@ func TestCompare(t *testing.T) {
 		if len(u.New) != c.added || len(u.Old) != c.obsolete || (u.Refused != "") != c.refused {
 			t.Errorf("%s: %d new, %d old, refused %q; want %d, %d, %v", name, len(u.New), len(u.Old), u.Refused, c.added, c.obsolete, c.refused)
 		}
+	}
+}
+
+// What is no file is not replaced by one: /dev/null would be gone.
+func TestReplaceRegularOnly(t *testing.T) {
+	key, _ := newKey(t)
+	files := []string{t.TempDir()}
+	null := filepath.Join(t.TempDir(), "null")
+	if exec.Command("mknod", null, "c", "1", "3").Run() == nil { // it takes root
+		files = append(files, null)
+	}
+	for _, file := range files {
+		if err := Replace(file, Host{"h", 22}, "", []gossh.PublicKey{key.PublicKey()}, false); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: got %v, want a refusal", file, err)
+		}
+		if st, err := os.Stat(file); err != nil || st.Mode().IsRegular() {
+			t.Errorf("%s has become a file: %v, %v", file, st, err)
+		}
+	}
+}
+
+// A device that never ends is not read for ever.
+func TestLoadBounded(t *testing.T) {
+	if _, err := os.Stat("/dev/zero"); err != nil {
+		t.Skip(err)
+	}
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	_, line := newKey(t)
+	if err := os.WriteFile(file, []byte("h "+line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Load("/dev/zero", file)
+	if err == nil || !strings.Contains(err.Error(), "/dev/zero: more than") || len(db.Entries) != 1 {
+		t.Errorf("got %d entries, %v; want one and a refusal", len(db.Entries), err)
+	}
+	if _, err := LoadRevoked("/dev/zero"); err == nil || !strings.Contains(err.Error(), "/dev/zero: more than") {
+		t.Errorf("revoked keys: got %v, want a refusal", err)
 	}
 }

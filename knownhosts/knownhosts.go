@@ -19,6 +19,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -29,8 +30,13 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
-// maxLine is the longest line read, in bytes. Longer ones are skipped.
-const maxLine = 64 << 10
+const (
+	// maxLine is the longest line read, in bytes. Longer ones are skipped.
+	maxLine = 64 << 10
+	// maxFile is the largest file that is read, in bytes: 100 times the largest
+	// that people tell of. A device without end is not read for ever.
+	maxFile = 64 << 20
+)
 
 // Entry is one usable line.
 type Entry struct {
@@ -70,7 +76,7 @@ func Load(files ...string) (*DB, error) {
 	db := &DB{Files: files}
 	var errs []error
 	for _, name := range files {
-		b, err := os.ReadFile(name)
+		b, err := readFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -81,6 +87,24 @@ func Load(files ...string) (*DB, error) {
 		db.parse(name, b)
 	}
 	return db, errors.Join(errs...)
+}
+
+// readFile is os.ReadFile up to maxFile.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f, name)
+}
+
+func readAll(r io.Reader, name string) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s: more than %d bytes", name, maxFile)
+	}
+	return b, err
 }
 
 // Add returns a DB that has those lines of text too that are for one of the

@@ -32,12 +32,18 @@ func replace(file, name, address string, keys []gossh.PublicKey, hash bool) erro
 	if err != nil {
 		return err
 	}
+	// Else /dev/null would become a file.
+	if st, err := os.Stat(file); err != nil {
+		return err
+	} else if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", file)
+	}
 	old, err := openLocked(file, os.O_RDONLY, true)
 	if err != nil {
 		return err
 	}
 	defer old.Close()
-	text, err := io.ReadAll(old)
+	text, err := readAll(old, file)
 	if err != nil {
 		return err
 	}

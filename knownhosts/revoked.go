@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	gossh "golang.org/x/crypto/ssh"
 )
-
-// maxRevoked is the largest list of revoked keys that is read, in bytes.
-const maxRevoked = 64 << 20
 
 // Revoked is the content of lists of revoked keys (ssh_config:
 // RevokedHostKeys): files with a public key on each line, or key revocation
@@ -30,17 +25,9 @@ type revokedList struct {
 func LoadRevoked(files ...string) (*Revoked, error) {
 	r := &Revoked{}
 	for _, name := range files {
-		f, err := os.Open(name)
+		b, err := readFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("revoked keys: %w", err)
-		}
-		b, err := io.ReadAll(io.LimitReader(f, maxRevoked+1))
-		f.Close()
-		if err == nil && len(b) > maxRevoked {
-			err = fmt.Errorf("more than %d bytes", maxRevoked)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("revoked keys: %s: %w", name, err)
 		}
 		l := revokedList{file: name}
 		if isKRL(b) {
