@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -48,8 +47,8 @@ func hashed(name string) string {
 	return "|1|" + enc(salt) + "|" + enc(m.Sum(nil))
 }
 
-// Append adds a line to file, which it creates with mode 0600, its folder with
-// 0700. A last line without newline is ended first. Others may append at the
+// Append adds a line to file, which it creates with mode 0600; its folder must be
+// there. A last line without newline is ended first. Others may append at the
 // same time, ssh too: nothing is lost and no line is torn.
 func Append(file string, h Host, key gossh.PublicKey, hash bool) error {
 	return AppendAddress(file, h, "", key, hash)
@@ -58,9 +57,6 @@ func Append(file string, h Host, key gossh.PublicKey, hash bool) error {
 // AppendAddress is Append for a host and its address, in the files' form, which
 // may be empty (ssh_config: CheckHostIP).
 func AppendAddress(file string, h Host, address string, key gossh.PublicKey, hash bool) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return fmt.Errorf("add to known hosts: %w", err)
-	}
 	f, err := openLocked(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, false)
 	if err != nil {
 		return fmt.Errorf("add to known hosts: %w", err)

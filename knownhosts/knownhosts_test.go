@@ -132,7 +132,7 @@ func TestAlgorithms(t *testing.T) {
 
 func TestAppend(t *testing.T) {
 	s, key := newKey(t)
-	file := filepath.Join(t.TempDir(), "ssh", "known_hosts")
+	file := filepath.Join(t.TempDir(), "known_hosts")
 	if err := Append(file, Host{"a", 22}, s.PublicKey(), false); err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,7 @@ func (h *hostKeys) addAddress(v knownhosts.Verdict, ip *addressStatus) {
 		h.o.say(levelInfo, "%s host key for IP address '%s' not in list of known hosts.", typ, ip.name)
 		return
 	}
+	h.o.makeFolder(h.user[0])
 	// The address is in the files' form already.
 	if err := knownhosts.Append(h.user[0], knownhosts.Host{Name: ip.name, Port: 22}, v.Key, h.o.HashKnown); err != nil {
 		h.o.say(levelInfo, "Failed to add the %s host key for IP address '%s' to the list of known hosts (%s).", typ, ip.name, h.user[0])

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -176,11 +179,27 @@ func (h *hostKeys) add(key gossh.PublicKey, ip *addressStatus) {
 			what += "," + address
 		}
 	}
+	h.o.makeFolder(h.user[0])
 	if err := knownhosts.AppendAddress(h.user[0], h.host, address, key, h.o.HashKnown); err != nil {
 		h.o.say(levelInfo, "Failed to add the host to the list of known hosts (%s): %v", h.user[0], errors.Unwrap(err))
 		return
 	}
 	h.o.say(levelInfo, "Warning: Permanently added '%s' (%s) to the list of known hosts.", what, knownhosts.TypeName(key))
+}
+
+// makeFolder makes ~/.ssh if file is to lie in it. Other folders are for the
+// person to make (OpenSSH, hostfile.c, hostfile_create_user_ssh_dir).
+func (o *Options) makeFolder(file string) {
+	dir := Expand("~/.ssh")
+	if filepath.Dir(file) != dir {
+		return
+	}
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		o.say(levelInfo, "Created directory '%s'.", dir)
+	case !errors.Is(err, fs.ErrExist):
+		o.say(levelError, "Could not create directory '%s' (%v).", dir, plainPathError(err))
+	}
 }
 
 // errForwardFailure ends a connection that must not be without its forwards.
