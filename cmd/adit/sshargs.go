@@ -147,6 +147,10 @@ func (a *sshArgs) apply(o option) (err error) {
 		if n, perr := strconv.ParseUint(o.value, 10, 16); perr != nil || n == 0 {
 			err = fmt.Errorf("bad port %q: a number from 1 to 65535 is due", o.value)
 		}
+	case 'i':
+		if !accessible(o.value) {
+			return nil
+		}
 	case 'l':
 		a.target.User = cmp.Or(a.target.User, o.value)
 		return nil
