@@ -12,6 +12,9 @@ import (
 	"syscall"
 )
 
+// badOwner is how OpenSSH's error begins, which people search for.
+const badOwner = "Bad owner or permissions on"
+
 // checkOwner refuses a file that somebody else could have written: it says which
 // commands are run. The person's private group is nobody else; OpenSSH refuses
 // it, but the systems that make such groups, and files with mode 0664 with them,
@@ -19,7 +22,7 @@ import (
 func checkOwner(path string, st fs.FileInfo) error {
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	if ok && sys.Uid != 0 && int(sys.Uid) != os.Getuid() {
-		return withHint{fmt.Errorf("%s belongs to user %d, so it is not used", path, sys.Uid), "chown $USER " + path}
+		return withHint{fmt.Errorf("%s %s: it belongs to user %d", badOwner, path, sys.Uid), "chown $USER " + path}
 	}
 	mode := st.Mode().Perm()
 	if mode&0o022 == 0o020 && ok {
@@ -30,7 +33,7 @@ func checkOwner(path string, st fs.FileInfo) error {
 		}
 	}
 	if mode&0o022 != 0 {
-		return withHint{fmt.Errorf("%s has mode %04o: others can write it, so it is not used", path, mode), "chmod go-w " + path}
+		return withHint{fmt.Errorf("%s %s: others can write it, by mode %04o", badOwner, path, mode), "chmod go-w " + path}
 	}
 	return nil
 }
