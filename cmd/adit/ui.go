@@ -34,7 +34,10 @@ func tell(err error) {
 	if line := deniedLine(err); line != "" {
 		fmt.Fprintln(os.Stderr, line)
 	}
-	fmt.Fprintf(os.Stderr, "adit: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nadit: error: "))
+	// What others said should be printable by now; here it is sure to be.
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(os.Stderr, "adit: error: %s\n", printable(line))
+	}
 	if h := hint(err); h != "" {
 		fmt.Fprintf(os.Stderr, "adit: hint: %s\n", h)
 	}

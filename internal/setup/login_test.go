@@ -3,7 +3,9 @@ package setup
 import (
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,62 @@ UserKnownHostsFile none
 	}
 	if cfg.Tries != 1 || !slices.Equal(cfg.KeyAlgorithms, []string{"rsa-sha2-256", "ssh-ed25519"}) {
 		t.Errorf("tries %d, signatures %v; want 1 and what was listed", cfg.Tries, cfg.KeyAlgorithms)
+	}
+}
+
+// No prompts are none, as for ssh, and not the usual three; unbound signatures are
+// so, whatever the server offers.
+func TestNoPromptsUnbound(t *testing.T) {
+	path, _ := writeLocked(t, "open sesame")
+	o, _, err := options(t, fmt.Sprintf("NumberOfPasswordPrompts 0\nPubkeyAuthentication unbound\nIdentityFile %s\nIdentityAgent none\nUserKnownHostsFile none\nGlobalKnownHostsFile none\n", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := &typist{answers: []string{"open sesame"}}
+	o.Prompter = who
+	cfg, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Tries >= 0 || !cfg.Unbound {
+		t.Errorf("tries %d, unbound %v; want less than none, and true", cfg.Tries, cfg.Unbound)
+	}
+	keys, err := cfg.Keys(t.Context())
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	if _, err := keys[1].Sign(nil, []byte("data")); err == nil || !strings.Contains(err.Error(), "NumberOfPasswordPrompts is 0") || who.asked > 0 {
+		t.Errorf("a key with a passphrase: %v after %d questions, want a refusal without", err, who.asked)
+	}
+}
+
+// Without HOME the user database says where home is; the current folder, which may
+// be anybody's, never is it.
+func TestHomeUnset(t *testing.T) {
+	u, err := user.Current()
+	if err != nil || runtime.GOOS == "windows" {
+		t.Skip(err)
+	}
+	t.Setenv("HOME", "")
+	if got := Expand("~/.ssh/config"); got != filepath.Join(u.HomeDir, ".ssh/config") {
+		t.Errorf("got %s, want it below %s", got, u.HomeDir)
+	}
+}
+
+// What a server or an agent says can't reach the terminal as more than letters.
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"two\nlines\tand more":              "two\nlines\tand more",
+		"\x1b[2J\x07\r\x00\x7fx":            "[2Jx",
+		"\u009b31m\u0085":                   "31m",
+		"\x9b31m":                           "\ufffd31m",
+		"\u202egnp.exe\u202c \u2066x\u2069": "gnp.exe x",
+		"\u200e\u200f\u061cזהו":             "זהו",
+		strings.Repeat("\u202e", 1000):      "",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/adit-ssh/adit"
 )
@@ -15,6 +16,9 @@ import (
 type Confirmer interface {
 	Confirm(ctx context.Context, question string) (yes bool, err error)
 }
+
+// asks reports whether there may be questions.
+func (o *Options) asks() bool { return !o.BatchMode && o.Prompter != nil }
 
 // who is how questions name the login: without the port, and by HostKeyAlias
 // (OpenSSH, sshconnect2.c, userauth_passwd).
@@ -100,12 +104,16 @@ type unaskedError struct{ question string }
 func (e *unaskedError) Error() string   { return fmt.Sprintf("%v %q", errNobody, e.question) }
 func (e *unaskedError) Unwrap() []error { return []error{errNobody, adit.ErrSkip} }
 
-// printable makes a server's text fit for a terminal; lines stay.
+// printable makes a server's text fit for a terminal; lines stay. What turns the
+// direction of writing would show other words than there are.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || r >= ' ' && r != 0x7f && (r < 0x80 || r >= 0xa0) {
+		switch {
+		case r == '\n', r == '\t':
 			return r
+		case r < ' ', r >= 0x7f && r < 0xa0, unicode.Is(unicode.Bidi_Control, r):
+			return -1
 		}
-		return -1
+		return r
 	}, s)
 }
