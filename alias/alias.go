@@ -32,8 +32,9 @@ type Options struct {
 
 	// Ask asks a person for a password, a passphrase, or whether an unknown host
 	// key is right; echo says that the answer may be seen. A cancelled question
-	// is adit.ErrSkip; other errors end Dial. Nil is BatchMode: whatever would
-	// have to be asked fails, and the error says what that was.
+	// is adit.ErrSkip; other errors end Dial. With UpdateHostKeys ask it is called
+	// after Dial too, on another goroutine. Nil is BatchMode: whatever would have
+	// to be asked fails, and the error says what that was.
 	Ask func(ctx context.Context, question string, echo bool) (answer string, err error)
 	// Notice receives, line by line, warnings such as one about a key file that
 	// can't be used, and the server's banner. All of it is printable. Nil drops
@@ -50,9 +51,13 @@ type Options struct {
 //
 // Host keys are checked as StrictHostKeyChecking says; an unknown one is an
 // error, a *knownhosts.UnknownError in the chain, unless Ask confirms it or the
-// configuration accepts it. ctx bounds the call, and what is asked meanwhile.
-// Other errors are those of adit.Dial, and of files that can't be obeyed. o may
-// be nil.
+// configuration accepts it. With StrictHostKeyChecking no, and then only, also a
+// host whose key has changed is connected to, as ssh does it: no password is sent,
+// and Client.Unverified is true. Whoever must know who is there asks for that, or
+// has "StrictHostKeyChecking=yes" in Set.
+//
+// ctx bounds the call, and what is asked meanwhile. Other errors are those of
+// adit.Dial, and of files that can't be obeyed. o may be nil.
 func Dial(ctx context.Context, alias string, o *Options) (*adit.Client, error) {
 	if o == nil {
 		o = new(Options)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/alias"
@@ -158,5 +159,81 @@ func TestBadAlias(t *testing.T) {
 		if _, err := alias.Dial(t.Context(), tt.alias, &alias.Options{File: "none", Set: []string{tt.set}}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q with %s: got %v, want %q", tt.alias, tt.set, err, tt.want)
 		}
+	}
+}
+
+// Through another host, and through a program: each with what the files say of it.
+func TestDialByOtherWays(t *testing.T) {
+	testpeer.Need(t, "sshd", "nc")
+	s, gate := testpeer.SSHD(t, testpeer.SSHDOptions{}), testpeer.SSHD(t, testpeer.SSHDOptions{})
+	home := newHome(t, s, fmt.Sprintf("Host gate\n\tHostName %s\n\tPort %d\n\tUser %s\n\tIdentityFile %s\n\tUserKnownHostsFile %s\n",
+		gate.Host(), gate.Port(), gate.User, gate.Key.Path, gate.KnownHosts(t)))
+	trust(t, home, s)
+	for _, way := range []string{"ProxyJump=gate", "ProxyCommand=nc %h %p"} {
+		before := strings.Count(gate.Log(), "Accepted publickey")
+		c, err := alias.Dial(t.Context(), "db-bastion", &alias.Options{Set: []string{way}})
+		if err != nil {
+			t.Errorf("%s: %v", way, err)
+			continue
+		}
+		if ok, _, err := c.SSH().SendRequest("keepalive@openssh.com", true, nil); err != nil || ok {
+			t.Errorf("%s: a request is answered with %v, %v", way, ok, err)
+		}
+		c.Close()
+		if through := strings.Count(gate.Log(), "Accepted publickey") > before; through != (way == "ProxyJump=gate") {
+			t.Errorf("%s: through the other host: %v", way, through)
+		}
+	}
+	_, err := alias.Dial(t.Context(), "db-bastion", &alias.Options{Set: []string{"ProxyCommand=echo >&2 gone; exit 3"}})
+	if err == nil || !strings.Contains(err.Error(), "echo") {
+		t.Errorf("a program that fails: got %v, want its name", err)
+	}
+	if _, err := alias.Dial(t.Context(), "db-bastion", &alias.Options{Set: []string{"ProxyCommand=-"}}); err == nil || !strings.Contains(err.Error(), "no way to a server") {
+		t.Errorf("ProxyCommand -: got %v, want a refusal", err)
+	}
+}
+
+// A host whose key has changed is an error, unless checking is off: then the
+// connection says that nobody knows who is there.
+func TestChangedKey(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s, other := testpeer.SSHD(t, testpeer.SSHDOptions{}), testpeer.NewKey(t, "ed25519")
+	home := newHome(t, s, "")
+	line := fmt.Sprintf("[%s]:%d %s\n", s.Host(), s.Port(), other.Line())
+	if err := os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := alias.Dial(t.Context(), "db-bastion", nil)
+	if _, ok := errors.AsType[*knownhosts.MismatchError](err); !ok {
+		t.Errorf("got %v, want a MismatchError", err)
+	}
+	c, err := alias.Dial(t.Context(), "db-bastion", &alias.Options{Set: []string{"StrictHostKeyChecking=no"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if !c.Unverified() {
+		t.Error("Unverified is false for a server whose key has changed")
+	}
+}
+
+// The end of ctx ends a question about a host key.
+func TestQuestionEndsWithContext(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	newHome(t, s, "")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	gone := errors.New("gone home")
+	_, err := alias.Dial(ctx, "db-bastion", &alias.Options{Ask: func(ctx context.Context, q string, echo bool) (string, error) {
+		cancel(gone)
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(10 * time.Second):
+			return "yes", nil
+		}
+	}})
+	if !errors.Is(err, gone) {
+		t.Errorf("got %v, want %v", err, gone)
 	}
 }

@@ -54,10 +54,7 @@ func (h *hostKeys) command(db *knownhosts.DB, invocation, host string, key gossh
 		h.o.say(levelError, "%s: %v", tag, err)
 		return db, nil
 	}
-	lifetime := h.o.Lifetime
-	if lifetime == nil {
-		lifetime = context.Background()
-	}
+	lifetime := h.o.lifetime()
 	out, started, err := runCommand(lifetime, argv)
 	if lifetime.Err() != nil {
 		return nil, context.Cause(lifetime)

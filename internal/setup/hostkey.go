@@ -243,7 +243,7 @@ func (o *Options) confirm(question, again, yes string) (bool, error) {
 		return false, nil
 	}
 	for {
-		answer, ok, err := o.Prompter.Ask(context.Background(), question, true)
+		answer, ok, err := o.Prompter.Ask(o.lifetime(), question, true)
 		if err != nil {
 			return false, err
 		}

@@ -33,12 +33,21 @@ type HostKeyOptions struct {
 	Risks                []string
 	ExitOnForwardFailure bool
 
-	// Lifetime ends KnownHostsCommand when it ends. Nil is never.
+	// Lifetime ends KnownHostsCommand and the questions about host keys when it
+	// ends. Nil is never.
 	Lifetime context.Context
+}
+
+func (o *HostKeyOptions) lifetime() context.Context {
+	if o.Lifetime == nil {
+		return context.Background()
+	}
+	return o.Lifetime
 }
 
 // Levels of what is said.
 const (
+	levelFatal   = "FATAL"
 	levelError   = "ERROR"
 	levelInfo    = "INFO"
 	levelVerbose = "VERBOSE"
@@ -47,7 +56,6 @@ const (
 // say tells what people know from OpenSSH.
 func (o *Options) say(level, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	levelFatal   = "FATAL"
 	switch {
 	case o.Say != nil:
 		o.Say(level, text)
