@@ -2,7 +2,6 @@ package setup
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -44,7 +43,7 @@ func (h *hostKeys) question(key gossh.PublicKey, fingerprint string) string {
 
 // tildeFor puts ~ in place of the home folder.
 func tildeFor(path string) string {
-	h := strings.TrimSuffix(os.Getenv("HOME"), "/")
+	h := strings.TrimSuffix(home(), "/")
 	if rest, ok := strings.CutPrefix(path, h+"/"); ok && h != "" {
 		return "~/" + rest
 	}

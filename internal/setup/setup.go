@@ -95,12 +95,16 @@ type Options struct {
 	passwords int       // how many were asked for
 }
 
-// home is the person's home folder.
+// home is the person's home folder: $HOME, else what the user database says, as
+// for OpenSSH. Never the current folder, whose .ssh may be anybody's.
 func home() string {
 	if h, err := os.UserHomeDir(); err == nil {
 		return h
 	}
-	return "."
+	if u, err := user.Current(); err == nil && u.HomeDir != "" {
+		return u.HomeDir
+	}
+	return string(filepath.Separator)
 }
 
 // Expand puts the home folder in place of a leading ~.
