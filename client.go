@@ -103,7 +103,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	quirks := transport.QuirksOf(peer)
 	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces})
 	auth := userauth.ClientConfig{
-		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Password: cfg.Password,
+		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Unbound: cfg.Unbound, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
 	}
 	if c.unverified { // who listens in must not learn a secret

@@ -53,6 +53,9 @@ type Config struct {
 	// KeyAlgorithms are the signature algorithms that may be used with keys
 	// (PubkeyAcceptedAlgorithms). Nil means all that are supported and safe.
 	KeyAlgorithms []string
+	// Unbound leaves the server's host key out of what is signed, also where the
+	// server would have it in (PubkeyAuthentication unbound).
+	Unbound bool
 	// Methods is the order in which methods are tried
 	// (PreferredAuthentications); those that are not in it, or whose callback is
 	// nil, are not. Nil means publickey, keyboard-interactive, password.
@@ -63,7 +66,7 @@ type Config struct {
 	// change, with its own words; nil ends the login there.
 	NewPassword func(ctx context.Context, prompt string) (old, new string, err error)
 	// Tries is how often Password and Answer are asked in a row
-	// (NumberOfPasswordPrompts). 0 means 3.
+	// (NumberOfPasswordPrompts). 0 means 3, a negative number never.
 	Tries int
 	// Answer answers keyboard-interactive (KbdInteractiveAuthentication); nil:
 	// never.

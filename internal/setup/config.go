@@ -105,11 +105,15 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 		o.IdentityAgent = cmp.Or(os.Getenv(name), "none")
 	}
 	o.BatchMode, o.Tries, o.RSABits = c.BatchMode, c.NumberOfPasswordPrompts, c.RequiredRSASize
+	if o.Tries == 0 {
+		o.Tries = -1
+	}
 	o.Methods = c.PreferredAuthentications
 	may := func(method string) bool {
 		return c.PreferredAuthentications == nil || slices.Contains(c.PreferredAuthentications, method)
 	}
 	o.NoPublicKey = c.PubkeyAuthentication == "no" || !may("publickey")
+	o.Unbound = c.PubkeyAuthentication == "unbound"
 	o.NoPassword = !c.PasswordAuthentication || !may("password")
 	o.NoKbdint = !c.KbdInteractiveAuthentication || !may("keyboard-interactive")
 	return nil

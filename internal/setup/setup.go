@@ -51,11 +51,12 @@ type Options struct {
 	HashKnown        bool
 	BatchMode        bool
 	NoPublicKey      bool
+	Unbound          bool // PubkeyAuthentication unbound
 	NoPassword       bool
 	NoKbdint         bool
 	Methods          []string // order of authentication; nil: the usual one
 	KeyAlgorithms    []string // of signatures; nil: all that are safe
-	Tries            int      // of passwords; 0: 3
+	Tries            int      // of passwords; 0: 3, negative: none
 	RSABits          int      // smallest RSA key of ours or of a server, bits
 
 	ConnectTimeout time.Duration
@@ -167,6 +168,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		CheckHostKey:      check.check,
 		HostKeyAlgorithms: o.hostKeyAlgorithms(),
 		KeyAlgorithms:     o.KeyAlgorithms,
+		Unbound:           o.Unbound,
 		Methods:           o.Methods,
 		Tries:             o.Tries,
 		ConnectTimeout:    o.ConnectTimeout,

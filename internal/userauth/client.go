@@ -27,6 +27,9 @@ type ClientConfig struct {
 	// ssh-rsa, which is SHA-1, is used only where it is listed and the server
 	// takes nothing better.
 	Algorithms []string
+	// Unbound signs without the host key also where the server offers
+	// publickey-hostbound-v00@openssh.com.
+	Unbound bool
 	// Pipeline signs with the first key right away even though the server's
 	// extensions have not come yet. See Client.
 	Pipeline bool
@@ -47,7 +50,7 @@ type ClientConfig struct {
 	// shows name and instruction where there are no questions.
 	Answer func(ctx context.Context, name, instruction string, prompts []wire.Prompt) ([]string, error)
 	// Tries is how often Password is called, and how many keyboard-interactive
-	// requests are made. 0 means DefaultTries.
+	// requests are made. 0 means DefaultTries, a negative number none.
 	Tries int
 
 	// Banner receives the server's texts. May be nil.

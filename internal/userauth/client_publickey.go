@@ -100,7 +100,7 @@ func (c *client) settled() bool {
 // bind makes a body host-bound when the server offers that (OpenSSH PROTOCOL,
 // section 3.1: version "0"), and returns the method's name.
 func (c *client) bind(body *wire.PublickeyBody) string {
-	if v, _ := c.pc.PeerExtension(wire.ExtHostbound); string(v) == "0" && len(c.pc.HostKey()) > 0 {
+	if v, _ := c.pc.PeerExtension(wire.ExtHostbound); string(v) == "0" && len(c.pc.HostKey()) > 0 && !c.cfg.Unbound {
 		body.Hostbound, body.HostKey = true, c.pc.HostKey()
 		return wire.MethodHostbound
 	}
