@@ -48,12 +48,12 @@ func (o *Options) certificatesBeside(files []*keyFile, keys []adit.Key) []adit.K
 			o.notice("warning: " + err.Error())
 			continue
 		}
-		i := slices.IndexFunc(keys, func(k adit.Key) bool { return sameKey(k.PublicKey(), cert.Key) })
+		i := slices.IndexFunc(keys, func(k adit.Key) bool { return k.Signer != nil && sameKey(k.PublicKey(), cert.Key) })
 		if i < 0 {
 			o.notice(fmt.Sprintf("warning: certificate %s: it is not for the key in %s", path, f.path))
 			continue
 		}
-		if !slices.ContainsFunc(keys, func(k adit.Key) bool { return sameKey(k.PublicKey(), cert) }) { // the agent may have it
+		if !slices.ContainsFunc(keys, func(k adit.Key) bool { return k.Signer != nil && sameKey(k.PublicKey(), cert) }) { // the agent may have it
 			keys = slices.Insert(keys, i, certify(keys[i], cert, path))
 		}
 	}

@@ -239,7 +239,7 @@ func (h *hostKeys) ask(key gossh.PublicKey) (bool, error) {
 // confirm asks until there is an answer: yes, a word that stands for it, or no,
 // which silence is too.
 func (o *Options) confirm(question, again, yes string) (bool, error) {
-	if o.BatchMode || o.Prompter == nil {
+	if !o.asks() {
 		return false, nil
 	}
 	for {

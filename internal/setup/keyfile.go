@@ -39,13 +39,13 @@ type keyFile struct {
 // which key is meant, so that the agent can sign for it.
 func (o *Options) readKeyFile(ctx context.Context, path string) (*keyFile, error) {
 	f := &keyFile{o: o, path: path}
-	text, err := readLimited(path)
+	text, st, err := readKeyText(path)
 	f.public, f.comment = publicBeside(path, text)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, fmt.Errorf("no such identity: %s: %w", path, errors.Unwrap(err))
 	}
 	if err == nil {
-		err = tooOpen(path)
+		err = tooOpen(path, st)
 	}
 	if err == nil {
 		err = noPrivateKey(text)
@@ -62,12 +62,11 @@ func (o *Options) readKeyFile(ctx context.Context, path string) (*keyFile, error
 		if missing.PublicKey != nil {
 			f.public = missing.PublicKey
 		}
-		if f.public == nil { // an old format that does not tell whose key it is
-			if err = f.unlock(ctx); err == nil {
-				f.public = f.signer.PublicKey()
-			}
-		} else {
-			err = nil
+		err = nil
+		// An old format does not tell whose key it is: it is opened in its turn,
+		// unless nobody can, or it has to be found for a certificate.
+		if f.public == nil && (!o.asks() || len(o.CertificateFiles) > 0) {
+			_, err = f.open(ctx)
 		}
 	case err == nil:
 		err = f.opened(private, false)
@@ -85,19 +84,29 @@ func (o *Options) readKeyFile(ctx context.Context, path string) (*keyFile, error
 
 // readLimited reads a file that may be a key.
 func readLimited(path string) ([]byte, error) {
+	b, _, err := readKeyText(path)
+	return b, err
+}
+
+// readKeyText is readLimited, and tells of the file that was read.
+func readKeyText(path string) ([]byte, fs.FileInfo, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, plainPathError(err)
+		return nil, nil, plainPathError(err)
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return nil, errors.New("it is a directory")
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, plainPathError(err)
+	}
+	if st.IsDir() {
+		return nil, nil, errors.New("it is a directory")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err == nil && len(b) > maxKeyFile {
 		err = fmt.Errorf("it has more than %d bytes", maxKeyFile)
 	}
-	return b, plainPathError(err)
+	return b, st, plainPathError(err)
 }
 
 // plainPathError takes off the path, which the caller names.
@@ -109,8 +118,8 @@ func plainPathError(err error) error {
 }
 
 // publicBeside returns the public key that the file is, or that lies beside it
-// as FILE.pub (ssh_config: IdentityFile), or that stands in the private key in
-// the clear.
+// as FILE.pub (ssh_config: IdentityFile), that stands in the private key in the
+// clear, or for which FILE-cert.pub is.
 func publicBeside(path string, text []byte) (gossh.PublicKey, string) {
 	if k, comment, _, _, err := gossh.ParseAuthorizedKey(text); err == nil {
 		return k, comment
@@ -123,23 +132,19 @@ func publicBeside(path string, text []byte) (gossh.PublicKey, string) {
 	if block, _ := pem.Decode(text); block != nil && block.Type == "OPENSSH PRIVATE KEY" {
 		return clearPublic(block.Bytes), ""
 	}
+	if b, err := readLimited(path + "-cert.pub"); err == nil {
+		if cert, err := parseCertificate(path, b); err == nil {
+			return cert.Key, ""
+		}
+	}
 	return nil, ""
 }
 
 // clearPublic returns the public half in OpenSSH's format (PROTOCOL.key,
 // section 1), also of keys that we can't sign with.
 func clearPublic(b []byte) gossh.PublicKey {
-	const magic = "openssh-key-v1\x00"
-	if !bytes.HasPrefix(b, []byte(magic)) {
-		return nil
-	}
-	var head struct {
-		Cipher, KDF, Options string
-		Keys                 uint32
-		Public               []byte
-		Rest                 []byte `ssh:"rest"`
-	}
-	if gossh.Unmarshal(b[len(magic):], &head) != nil || head.Keys != 1 {
+	head := parseHead(b)
+	if head == nil {
 		return nil
 	}
 	k, err := gossh.ParsePublicKey(head.Public)
@@ -147,6 +152,38 @@ func clearPublic(b []byte) gossh.PublicKey {
 		return nil
 	}
 	return k
+}
+
+// keyHead is what stands in the clear in OpenSSH's format (PROTOCOL.key, section
+// 1).
+type keyHead struct {
+	Cipher, KDF string
+	Options     []byte
+	Keys        uint32
+	Public      []byte
+	Rest        []byte `ssh:"rest"`
+}
+
+// parseHead returns nil for what is no file with one key.
+func parseHead(b []byte) *keyHead {
+	const magic = "openssh-key-v1\x00"
+	head := new(keyHead)
+	if !bytes.HasPrefix(b, []byte(magic)) || gossh.Unmarshal(b[len(magic):], head) != nil || head.Keys != 1 {
+		return nil
+	}
+	return head
+}
+
+// rounds is how often the passphrase is hashed (ssh-keygen -a), 0 for never.
+func (h *keyHead) rounds() uint32 {
+	var options struct {
+		Salt   []byte
+		Rounds uint32
+	}
+	if h == nil || gossh.Unmarshal(h.Options, &options) != nil {
+		return 0
+	}
+	return options.Rounds
 }
 
 // noPrivateKey says in a person's words what a file is instead of a private key.
@@ -177,9 +214,24 @@ func (f *keyFile) mismatch() {
 	}
 }
 
+// open unlocks a file that did not tell its public key.
+func (f *keyFile) open(ctx context.Context) (gossh.Signer, error) {
+	if err := f.unlock(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.o.largeEnough(f.signer.PublicKey()); err != nil {
+		return nil, err
+	}
+	f.public = f.signer.PublicKey()
+	return f.key().Signer, nil
+}
+
 // key is the file's key. One with a passphrase asks for it when it signs: so
 // only when the server is known to take it.
 func (f *keyFile) key() adit.Key {
+	if f.public == nil {
+		return adit.Key{Open: f.open, Comment: f.path}
+	}
 	k := adit.Key{Signer: &fileSigner{f}, Comment: f.path, Probe: f.signer == nil}
 	if f.signer != nil && !f.o.addsKeys() {
 		k.Signer = f.signer

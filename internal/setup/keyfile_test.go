@@ -60,11 +60,19 @@ func TestKeyFormats(t *testing.T) {
 						if err != nil || len(keys) != 1 {
 							t.Fatalf("%d keys, %v, want one", len(keys), err)
 						}
+						if who.asked > 0 {
+							t.Error("the passphrase was asked for before it was the key's turn")
+						}
+						if told := beside || pass == "" || format == "RFC4716"; told != (keys[0].Open == nil) {
+							t.Errorf("public key beside %v: it has to be opened first: %v", beside, keys[0].Open != nil)
+						}
+						if open := keys[0].Open; open != nil {
+							if keys[0].Signer, err = open(t.Context()); err != nil {
+								t.Fatal(err)
+							}
+						}
 						if !sameKey(keys[0].PublicKey(), public) {
 							t.Error("it is another key")
-						}
-						if pass != "" && beside && who.asked > 0 {
-							t.Error("the passphrase was asked for before the server took the key, though the public key lies beside it")
 						}
 						sig, err := keys[0].Sign(nil, []byte("data"))
 						if err == nil {
@@ -239,7 +247,7 @@ func FuzzPKCS8(f *testing.F) {
 	f.Add([]byte{0x30, 0x00})
 	f.Add([]byte("\x30\x1d\x30\x1b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30\x0e\x30\x05\x06\x03\x2a\x03\x04\x30\x05\x06\x03\x2a\x03\x04"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if k, err := decryptPKCS8(b, []byte("x")); (k == nil) == (err == nil) {
+		if k, err := decryptPKCS8(b, []byte("x"), kdfLimits{rounds: 100, bytes: 1 << 20}); (k == nil) == (err == nil) {
 			t.Errorf("got %v, %v", k, err)
 		}
 		clearPublic(b)

@@ -79,6 +79,9 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 		keys = o.certificatesBeside(files, keys)
 	}
 	return slices.DeleteFunc(keys, func(k adit.Key) bool {
+		if k.Signer == nil {
+			return false // see keyFile.open
+		}
 		err := o.largeEnough(k.PublicKey())
 		if err != nil {
 			o.notice(fmt.Sprintf("warning: %s is left out: %v", k.Comment, err))

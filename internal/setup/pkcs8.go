@@ -22,12 +22,15 @@ import (
 // pkcs8Encrypted is the PEM type of RFC 5958, section 3.
 const pkcs8Encrypted = "ENCRYPTED PRIVATE KEY"
 
-// Limits on what a key file may make us compute: OpenSSL's own files have 2048
-// rounds, careful people a million.
-const (
-	maxPBKDF2Rounds = 10_000_000
-	maxScryptBytes  = 256 << 20
-)
+// kdfLimits bound what a key file may make us compute. OpenSSL's files have 2048
+// rounds of PBKDF2, or 16 MiB of scrypt; careful people take a million.
+type kdfLimits struct {
+	rounds int // of PBKDF2
+	bytes  int // of scrypt: N*r*p*128
+}
+
+// usualLimits take some seconds.
+var usualLimits = kdfLimits{rounds: 5_000_000, bytes: 512 << 20}
 
 var (
 	oidPBES2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
@@ -58,7 +61,7 @@ var pkcs8Ciphers = map[string]struct {
 
 // decryptPKCS8 opens a private key with a passphrase (PKCS#8; PBES2, RFC 8018,
 // section 6.2). A wrong passphrase is x509.IncorrectPasswordError.
-func decryptPKCS8(der, passphrase []byte) (any, error) {
+func decryptPKCS8(der, passphrase []byte, most kdfLimits) (any, error) {
 	var file struct {
 		Algorithm pkix.AlgorithmIdentifier
 		Data      []byte
@@ -77,7 +80,7 @@ func decryptPKCS8(der, passphrase []byte) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("encrypted PKCS#8: unknown cipher %v", scheme.Cipher.Algorithm)
 	}
-	key, err := pkcs8Key(scheme.KDF, passphrase, c.keyLen)
+	key, err := pkcs8Key(scheme.KDF, passphrase, c.keyLen, most)
 	if err != nil {
 		return nil, fmt.Errorf("encrypted PKCS#8: %w", err)
 	}
@@ -109,7 +112,7 @@ func decryptPKCS8(der, passphrase []byte) (any, error) {
 }
 
 // pkcs8Key derives the cipher's key.
-func pkcs8Key(kdf pkix.AlgorithmIdentifier, passphrase []byte, keyLen int) ([]byte, error) {
+func pkcs8Key(kdf pkix.AlgorithmIdentifier, passphrase []byte, keyLen int, most kdfLimits) ([]byte, error) {
 	switch {
 	case kdf.Algorithm.Equal(oidPBKDF2):
 		var p struct {
@@ -125,8 +128,8 @@ func pkcs8Key(kdf pkix.AlgorithmIdentifier, passphrase []byte, keyLen int) ([]by
 		if !ok {
 			return nil, fmt.Errorf("unknown hash %v", p.Hash.Algorithm)
 		}
-		if p.Rounds < 1 || p.Rounds > maxPBKDF2Rounds {
-			return nil, fmt.Errorf("%d rounds of PBKDF2", p.Rounds)
+		if p.Rounds < 1 || p.Rounds > most.rounds {
+			return nil, fmt.Errorf("%d rounds of PBKDF2, at most %d are taken", p.Rounds, most.rounds)
 		}
 		return pbkdf2.Key(h, string(passphrase), p.Salt, p.Rounds, keyLen)
 	case kdf.Algorithm.Equal(oidScrypt): // RFC 7914, section 7
@@ -138,8 +141,8 @@ func pkcs8Key(kdf pkix.AlgorithmIdentifier, passphrase []byte, keyLen int) ([]by
 		if err := unmarshalAll(kdf.Parameters.FullBytes, &p); err != nil {
 			return nil, err
 		}
-		if p.N < 2 || p.R < 1 || p.P < 1 || p.N > maxScryptBytes/128/p.R || p.P > 16 {
-			return nil, fmt.Errorf("scrypt with N %d, r %d, p %d", p.N, p.R, p.P)
+		if p.N < 2 || p.R < 1 || p.P < 1 || p.N > most.bytes/128/p.R/p.P {
+			return nil, fmt.Errorf("scrypt with N %d, r %d, p %d, which is not possible or takes too much", p.N, p.R, p.P)
 		}
 		return scrypt.Key(passphrase, p.Salt, p.N, p.R, p.P, keyLen)
 	}

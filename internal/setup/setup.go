@@ -185,7 +185,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		}
 		cfg.HostKeyAlgorithms = check.ordered.Algorithms(check.name(o.address()), cfg.HostKeyAlgorithms)
 	}
-	if len(check.user) > 0 && (o.UpdateHostKeys == "yes" || o.UpdateHostKeys == "ask" && !o.BatchMode && o.Prompter != nil) {
+	if len(check.user) > 0 && (o.UpdateHostKeys == "yes" || o.UpdateHostKeys == "ask" && o.asks()) {
 		cfg.ServerKeys = check.follow
 	}
 	cfg.Expect = o.expect(check, cfg)
@@ -196,7 +196,7 @@ func (o *Options) Config() (*adit.Config, error) {
 	if !o.NoPublicKey {
 		cfg.Keys = o.keys
 	}
-	if !o.BatchMode && o.Prompter != nil {
+	if o.asks() {
 		if !o.NoPassword {
 			cfg.Password, cfg.NewPassword = o.password, o.newPassword
 		}

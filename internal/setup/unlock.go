@@ -12,6 +12,10 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 )
 
+// maxBcryptRounds is how often a passphrase may be hashed (ssh-keygen -a, 24 if
+// that says nothing): for a minute, about.
+const maxBcryptRounds = 5000
+
 // defaultTries is how often a passphrase is asked for unless
 // NumberOfPasswordPrompts says so.
 const defaultTries = 3
@@ -23,10 +27,13 @@ func parsePrivate(text, passphrase []byte) (private any, err error) {
 	case block != nil && block.Type == pkcs8Encrypted && passphrase == nil:
 		return nil, &gossh.PassphraseMissingError{}
 	case block != nil && block.Type == pkcs8Encrypted:
-		return decryptPKCS8(block.Bytes, passphrase)
+		return decryptPKCS8(block.Bytes, passphrase, usualLimits)
 	case passphrase == nil:
 		private, err = gossh.ParseRawPrivateKey(text)
 	default:
+		if block != nil && parseHead(block.Bytes).rounds() > maxBcryptRounds {
+			return nil, fmt.Errorf("its passphrase would be hashed %d times, which takes too long", parseHead(block.Bytes).rounds())
+		}
 		private, err = gossh.ParseRawPrivateKeyWithPassphrase(text, passphrase)
 	}
 	if _, locked := errors.AsType[*gossh.PassphraseMissingError](err); err == nil || locked || errors.Is(err, x509.IncorrectPasswordError) {
@@ -50,13 +57,17 @@ func (f *keyFile) unlock(ctx context.Context) error {
 	if f.signer != nil || f.err != nil {
 		return f.err
 	}
-	if f.o.BatchMode || f.o.Prompter == nil {
+	if !f.o.asks() {
 		f.err = errors.New("it needs a passphrase, and there is nobody to ask")
 		return f.err
 	}
 	tries := f.o.Tries
-	if tries == 0 {
+	switch {
+	case tries == 0:
 		tries = defaultTries
+	case tries < 0:
+		f.err = errors.New("it needs a passphrase, and NumberOfPasswordPrompts is 0")
+		return f.err
 	}
 	for range tries {
 		pass, err := f.o.mustAsk(ctx, fmt.Sprintf("Enter passphrase for key '%s': ", f.path), false)

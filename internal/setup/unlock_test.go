@@ -1,12 +1,17 @@
 package setup
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -118,6 +123,49 @@ func TestWrongPassphrases(t *testing.T) {
 		}
 		if who.asked == len(tt.answers) {
 			t.Errorf("answers %q: asked for the last one too", tt.answers)
+		}
+	}
+}
+
+// A file can't make us hash a passphrase for days.
+func TestTooManyRounds(t *testing.T) {
+	path, _ := writeLocked(t, "open sesame")
+	block, _ := pem.Decode(readFile(t, path))
+	options := parseHead(block.Bytes).Options
+	patched := bytes.Clone(options)
+	copy(patched[len(patched)-4:], "\xff\xff\xff\xff")
+	block.Bytes = bytes.Replace(block.Bytes, options, patched, 1)
+	if _, err := parsePrivate(pem.EncodeToMemory(block), []byte("open sesame")); err == nil || !strings.Contains(err.Error(), "hashed 4294967295 times") {
+		t.Errorf("bcrypt: got %v, want a refusal", err)
+	}
+
+	asn := func(v any) asn1.RawValue {
+		b, err := asn1.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asn1.RawValue{FullBytes: b}
+	}
+	for name, kdf := range map[string]pkix.AlgorithmIdentifier{
+		"PBKDF2": {Algorithm: oidPBKDF2, Parameters: asn(struct {
+			Salt   []byte
+			Rounds int
+		}{[]byte("salt"), 1 << 30})},
+		"scrypt in memory": {Algorithm: oidScrypt, Parameters: asn(struct {
+			Salt    []byte
+			N, R, P int
+		}{[]byte("salt"), 1 << 40, 8, 1})},
+		"scrypt in time": {Algorithm: oidScrypt, Parameters: asn(struct {
+			Salt    []byte
+			N, R, P int
+		}{[]byte("salt"), 1 << 14, 8, 1 << 20})},
+		"scrypt with all": {Algorithm: oidScrypt, Parameters: asn(struct {
+			Salt    []byte
+			N, R, P int
+		}{[]byte("salt"), 1 << 14, 1 << 40, 1 << 40})},
+	} {
+		if key, err := pkcs8Key(kdf, []byte("x"), 32, usualLimits); err == nil {
+			t.Errorf("%s: got %x, want a refusal", name, key)
 		}
 	}
 }

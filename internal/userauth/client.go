@@ -156,9 +156,10 @@ func (c *client) next(ctx context.Context) func(context.Context) (*Result, error
 	if !c.known {
 		// Nobody has told yet which methods the server takes. A key is worth
 		// trying: if it fails, the answer tells as much as that to "none".
-		first := len(c.cfg.Methods) > 0 && c.cfg.Methods[0] == wire.MethodPublickey
-		if first && c.nextKey(ctx) != nil {
-			return c.publickey
+		if len(c.cfg.Methods) > 0 && c.cfg.Methods[0] == wire.MethodPublickey {
+			if k := c.nextKey(ctx); k != nil && k.Signer != nil {
+				return c.publickey
+			}
 		}
 		return c.noMethod
 	}

@@ -27,6 +27,19 @@ type Key struct {
 	// Known says that the server is expected to take the key, so that it is
 	// used without asking. A key that is the only one left counts as known.
 	Known bool
+	// Open returns the signer of a key that nobody knows before: of a file in an
+	// old format whose passphrase has to be typed first. It is called once, when
+	// it is the key's turn, after the server said that it takes keys. Signer is
+	// nil then.
+	Open func(ctx context.Context) (gossh.Signer, error)
+}
+
+// id tells keys apart: the wire form, "" before Open.
+func (k *Key) id() string {
+	if k.Signer == nil {
+		return ""
+	}
+	return string(k.PublicKey().Marshal())
 }
 
 // ContextSigner is a Signer that may wait, for a person or for an agent.
@@ -40,6 +53,9 @@ type ContextSigner interface {
 // publickey tries the next key (RFC 4252, section 7).
 func (c *client) publickey(ctx context.Context) (*Result, error) {
 	k := c.nextKey(ctx)
+	if k.Signer == nil {
+		return nil, c.open(ctx, k)
+	}
 	alone := k.Known || c.keysLeft() == 1
 	id := k.PublicKey().Marshal()
 	c.key = string(id)
@@ -135,13 +151,29 @@ func (c *client) probe(ctx context.Context, body *wire.PublickeyBody, label stri
 	return p[0], nil
 }
 
+// open gets the signer of a key, or drops the key.
+func (c *client) open(ctx context.Context, k *Key) error {
+	signer, err := k.Open(ctx)
+	if err == nil {
+		k.Signer = signer
+		return nil
+	}
+	c.note("%s: %v", oneLine(k.Comment), err)
+	i := slices.IndexFunc(c.keys, func(k Key) bool { return k.Signer == nil }) // k is the first of these
+	c.keys = slices.Delete(c.keys, i, i+1)
+	return ctx.Err()
+}
+
 // nextKey returns the first key that was not used yet and that the server may
-// take.
+// take. It may have to be opened.
 func (c *client) nextKey(ctx context.Context) *Key {
 	c.readKeys(ctx)
 	for i := range c.keys {
 		k := &c.keys[i]
-		id := string(k.PublicKey().Marshal())
+		if k.Signer == nil {
+			return k
+		}
+		id := k.id()
 		if c.usedKeys[id] {
 			continue
 		}
@@ -175,11 +207,12 @@ func (c *client) readKeys(ctx context.Context) {
 	}
 }
 
-// keysLeft returns how many different keys were not used yet.
+// keysLeft returns how many different keys were not used yet; all that are to be
+// opened count as one.
 func (c *client) keysLeft() int {
 	left := map[string]bool{}
 	for i := range c.keys {
-		if id := string(c.keys[i].PublicKey().Marshal()); !c.usedKeys[id] {
+		if id := c.keys[i].id(); !c.usedKeys[id] {
 			left[id] = true
 		}
 	}

@@ -98,6 +98,56 @@ func TestClientProbesKeysThatBother(t *testing.T) {
 	}
 }
 
+// A key that nobody knows before its passphrase is typed waits for its turn: until
+// the server has said that it takes keys, and has refused those before it.
+func TestClientOpensKeysInTheirTurn(t *testing.T) {
+	a, b := newEd25519(t), newEd25519(t)
+	for _, alone := range []bool{true, false} {
+		opened := make(chan string, 3)
+		open := func(name string, s gossh.Signer, err error) Key {
+			return Key{Comment: name, Open: func(context.Context) (gossh.Signer, error) {
+				opened <- name
+				return s, err
+			}}
+		}
+		keys := []Key{open("broken", nil, errors.New("the passphrase was wrong")), open("old", b, nil), open("copy", b, nil)}
+		if !alone {
+			keys = append([]Key{{Signer: a, Comment: "first"}}, keys...)
+		}
+		p := clientUnderTest(t, ClientConfig{Keys: func(context.Context) ([]Key, error) { return keys, nil }}, serverSigs, modernSigs)
+		p.accept()
+		if alone {
+			p.wantRequest("does it take keys?", wire.MethodNone)
+		} else {
+			p.wantKey("first", a.PublicKey(), "ssh-ed25519", false, false)
+		}
+		if len(opened) > 0 {
+			t.Error("opened too early")
+		}
+		p.fail("publickey")
+		p.wantKey("the second that was opened", b.PublicKey(), "ssh-ed25519", false, false)
+		if len(opened) != 2 || <-opened != "broken" || <-opened != "old" {
+			t.Error("opened in another order")
+		}
+		p.fail("publickey")
+		if !alone {
+			p.wantRequest("last resort", wire.MethodNone)
+			p.fail("publickey")
+		}
+		e := p.wantRefused("broken: the passphrase was wrong")
+		if want := 1 + len(keys) - 3; len(e.Tried) != want {
+			t.Errorf("tried %q, want %d keys", e.Tried, want)
+		}
+	}
+	p := clientUnderTest(t, ClientConfig{Keys: func(context.Context) ([]Key, error) {
+		return []Key{{Comment: "old", Open: func(context.Context) (gossh.Signer, error) { panic("BUG: the server takes no keys") }}}, nil
+	}}, serverSigs, modernSigs)
+	p.accept()
+	p.wantRequest("does it take keys?", wire.MethodNone)
+	p.fail("password")
+	p.wantRefused("there was nothing to try; the server takes password")
+}
+
 type countingSigner struct {
 	gossh.Signer
 	signed int
