@@ -31,8 +31,8 @@ func (o *Options) certificates(keys []adit.Key) []adit.Key {
 	return append(first, keys...)
 }
 
-// certificatesBeside puts FILE-cert.pub before the key of FILE, wherever that key
-// is (ssh_config: IdentityFile).
+// certificatesBeside puts FILE-cert.pub behind the key of FILE, wherever that key
+// is (ssh_config: IdentityFile; OpenSSH, ssh.c, load_public_identity_files).
 func (o *Options) certificatesBeside(files []*keyFile, keys []adit.Key) []adit.Key {
 	for _, f := range files {
 		path := f.path + "-cert.pub"
@@ -54,7 +54,7 @@ func (o *Options) certificatesBeside(files []*keyFile, keys []adit.Key) []adit.K
 			continue
 		}
 		if !slices.ContainsFunc(keys, func(k adit.Key) bool { return k.Signer != nil && sameKey(k.PublicKey(), cert) }) { // the agent may have it
-			keys = slices.Insert(keys, i, certify(keys[i], cert, path))
+			keys = slices.Insert(keys, i+1, certify(keys[i], cert, path))
 		}
 	}
 	return keys

@@ -160,7 +160,7 @@ func keysOf(t *testing.T, o *Options) (_ []gossh.Signer, notices []string) {
 }
 
 // Keys that both a file and the agent have go first, then named files, then what
-// else the agent has, then the default files; certificates before their keys.
+// else the agent has, then the default files; certificates behind their keys.
 func TestOrderOfKeys(t *testing.T) {
 	testpeer.Need(t, "ssh-keygen")
 	home := t.TempDir()
@@ -207,8 +207,8 @@ func TestOrderOfKeys(t *testing.T) {
 	}{
 		{nil, false, "agent only, agent, .pub alone, agent and file, default file"},
 		{nil, true, "default file"},
-		{[]string{file.Path, both.Path, pub.Path}, false, "certificate of agent, .pub alone, agent, .pub alone, agent and file, certificate of file, file, agent only"},
-		{[]string{file.Path, pub.Path + ".pub"}, true, "agent, .pub alone, certificate of file, file"},
+		{[]string{file.Path, both.Path, pub.Path}, false, "agent, .pub alone, certificate of agent, .pub alone, agent and file, file, certificate of file, agent only"},
+		{[]string{file.Path, pub.Path + ".pub"}, true, "agent, .pub alone, file, certificate of file"},
 	} {
 		keys, notices := keysOf(t, &Options{IdentityFiles: tt.files, IdentitiesOnly: tt.only, IdentityAgent: path})
 		var got []string

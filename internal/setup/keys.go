@@ -25,7 +25,7 @@ var defaultIdentities = []string{"~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_
 //  4. other keys of the agent, unless IdentitiesOnly
 //  5. keys in the default files
 //
-// The certificate that lies beside a file goes right before its key. What can't
+// The certificate that lies beside a file goes right behind its key. What can't
 // be used is told as a warning, but for default files that are not there.
 func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 	fromAgent, err := o.agentKeys(ctx)

@@ -273,13 +273,14 @@ func (c *client) failure(p []byte) error {
 	return nil
 }
 
-// nextRound makes everything available again that was refused before a partial
-// success: it may have been right, only not yet its turn. A key that was right
-// is of no more use.
+// nextRound makes the keys available again that were refused before a partial
+// success: one may be right, only not before its turn. First come those behind a
+// key that was right, which is of no more use itself.
 func (c *client) nextRound() {
-	c.passwords, c.kbdints = 0, 0
 	if c.attempt.Key != "" {
 		c.rightKeys = append(c.rightKeys, c.key)
+		i := 1 + slices.IndexFunc(c.keys, func(k Key) bool { return k.id() == c.key })
+		c.keys = slices.Concat(c.keys[i:], c.keys[:i])
 	}
 	clear(c.usedKeys)
 	for _, id := range c.rightKeys {
