@@ -156,6 +156,41 @@ func TestPasswordQuestion(t *testing.T) {
 	})
 }
 
+// A server that would write over the screen, set the window's title or turn the
+// direction of writing is shown as what it says in letters, with -vvv too.
+func TestHostileTexts(t *testing.T) {
+	t.Parallel()
+	const evil = "\x1b]0;owned\x07\x1b[2J\u009b1m\u202e\u2066\r"
+	key := testpeer.NewKey(t, "ed25519")
+	config := &gossh.ServerConfig{
+		BannerCallback: func(gossh.ConnMetadata) string { return "banner " + evil + "ends\n" },
+		KeyboardInteractiveCallback: func(_ gossh.ConnMetadata, ask gossh.KeyboardInteractiveChallenge) (*gossh.Permissions, error) {
+			for _, prompts := range [][]string{nil, {"first " + evil + "? "}, {}, {strings.Repeat("long", 20000) + "? ", "last\n" + evil + ": "}} {
+				if _, err := ask("name "+evil, "instruction "+evil, prompts, make([]bool, len(prompts))); err != nil {
+					return nil, err
+				}
+			}
+			return nil, errors.New("denied")
+		},
+	}
+	config.AddHostKey(key.Signer)
+	addr := serveNothing(t, config)
+	s := &testpeer.Server{Endpoint: testpeer.Endpoint{Addr: addr, HostKeys: []gossh.PublicKey{key.Public}, User: "tester"}}
+	for _, v := range []string{"-T", "-vvv"} {
+		c := sit(t, t.TempDir(), cat(s, s.KnownHosts(t), v, "-o", "NumberOfPasswordPrompts=1", "-o", "PubkeyAuthentication=no", "-o", "PasswordAuthentication=no")...)
+		c.see(`banner \]0;owned\[2J1mends`)
+		c.see(`name \]0;owned\[2J1m\r\ninstruction \]0;owned`)
+		for _, question := range []string{`\(tester@127\.0\.0\.1\) first \]0;owned\[2J1m\? $`, `long\? $`, `\(tester@127\.0\.0\.1\) last\r\n\]0;owned\[2J1m: $`} {
+			c.see(question)
+			c.say("secret-answer")
+		}
+		c.leaves(255)
+		if text := string(c.shown.text); strings.ContainsAny(text, "\x1b\x07\u009b\u202e\u2066") || strings.Contains(text, "secret-answer") {
+			t.Errorf("%s: the terminal is shown\n%q", v, text)
+		}
+	}
+}
+
 // passwordServer lets tester in with a password, by either method, and runs any
 // command without doing anything.
 func passwordServer(t *testing.T, secret string) (addr string, host gossh.PublicKey) {
@@ -178,6 +213,12 @@ func passwordServer(t *testing.T, secret string) (addr string, host gossh.Public
 		},
 	}
 	config.AddHostKey(key.Signer)
+	return serveNothing(t, config), key.Public
+}
+
+// serveNothing lets in as config says, and runs any command without doing anything.
+func serveNothing(t *testing.T, config *gossh.ServerConfig) (addr string) {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +237,7 @@ func passwordServer(t *testing.T, secret string) (addr string, host gossh.Public
 		l.Close()
 		wg.Wait()
 	})
-	return l.Addr().String(), key.Public
+	return l.Addr().String()
 }
 
 func runNothing(nc net.Conn, config *gossh.ServerConfig) {
