@@ -63,7 +63,11 @@ type withHint struct {
 	hint string
 }
 
+// Unwrap returns the error without the hint.
 func (e withHint) Unwrap() error { return e.error }
+
+// Hint says what to do, as one line to read or to paste.
+func (e withHint) Hint() string { return e.hint }
 
 func lineError(from Origin, keyword string, err error) *LineError {
 	e := &LineError{Origin: from, Keyword: keyword, Err: err}

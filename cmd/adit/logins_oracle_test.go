@@ -259,8 +259,8 @@ func tryLoginWith(t *testing.T, program string, c loginCase, d *identities) stri
 	for name, text := range map[string]string{
 		"known_hosts": fmt.Sprintf("[127.0.0.1]:%s,prod %s", port, gossh.MarshalAuthorizedKey(s.host)),
 		"answers":     strings.ReplaceAll(c.answers, " ", "\n") + "\n",
-		"askpass": "#!/bin/sh\ncd " + dir + "\nprintf '%s\\n' \"$1\" >>asked\nhead -n 1 answers\n" +
-			"[ $(wc -l <answers) -lt 2 ] || sed -i 1d answers\n",
+		"askpass": "#!/bin/sh\ncd " + dir + "\nprintf '%s\\n' \"$1\" >>asked\n" + // as many answers as questions, or the last
+			"while read -r q <&3; do read -r a <&4 && b=$a; done 3<asked 4<answers\nprintf '%s\\n' \"$b\"\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)

@@ -16,12 +16,9 @@ import (
 	"golang.org/x/term"
 
 	"github.com/adit-ssh/adit"
-	"github.com/adit-ssh/adit/dial"
-	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/knownhosts"
-	"github.com/adit-ssh/adit/sshconfig"
 )
 
 // The rules of what a person sees: standard output carries only what was asked
@@ -43,6 +40,13 @@ func tell(err error) {
 	}
 }
 
+// hinter is an error that knows what to do about it: of dialling, listening, the
+// version line, or a configuration.
+type hinter interface {
+	error
+	Hint() string
+}
+
 func hint(err error) string {
 	if e, ok := errors.AsType[*usageError](err); ok {
 		return strings.TrimSuffix("see: adit "+e.verb, " ") + " --help"
@@ -60,17 +64,11 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
 		return authHint(e)
 	}
-	if e, ok := errors.AsType[*sshconfig.LineError](err); ok {
-		return e.Hint
-	}
 	if e, ok := errors.AsType[*setup.UnsupportedError](err); ok {
 		return e.Hint
 	}
-	if e, ok := errors.AsType[*dial.Error](err); ok {
-		return e.Hint()
-	}
-	if e, ok := errors.AsType[*forward.ListenError](err); ok {
-		return e.Hint()
+	if h := hinted(err); h != "" {
+		return h
 	}
 	if e, ok := errors.AsType[*adit.RemoteListenError](err); ok {
 		return remoteHint(e)
@@ -78,10 +76,20 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*adit.TimeoutError](err); ok {
 		return fmt.Sprintf("nothing came from it for %v: the network or the server is gone. ServerAliveInterval and ServerAliveCountMax say how long to wait", e.Silent.Round(time.Second))
 	}
-	if e, ok := errors.AsType[*adit.VersionError](err); ok {
-		return e.Hint()
-	}
 	return cmp.Or(connectHint(err), loginEndedHint(err))
+}
+
+// hinted returns the last hint in a chain of errors, which is the nearest to the
+// cause.
+func hinted(err error) (hint string) {
+	for {
+		e, ok := errors.AsType[hinter](err)
+		if !ok {
+			return hint
+		}
+		hint = cmp.Or(e.Hint(), hint)
+		err = errors.Unwrap(e)
+	}
 }
 
 // connectHint is hint for `adit connect`.
