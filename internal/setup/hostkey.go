@@ -175,9 +175,7 @@ func (h *hostKeys) add(key gossh.PublicKey, ip *addressStatus) {
 	address, what := "", h.host.String()
 	if ip != nil && ip.status == knownhosts.IsUnknown {
 		address = ip.name
-		if !h.o.HashKnown {
-			what += "," + address
-		}
+		what += "," + address
 	}
 	h.o.makeFolder(h.user[0])
 	if err := knownhosts.AppendAddress(h.user[0], h.host, address, key, h.o.HashKnown); err != nil {

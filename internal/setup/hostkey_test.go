@@ -38,7 +38,8 @@ func TestCheckHostIP(t *testing.T) {
 		{"address differs, yes", "10.0.0.1" + other + "db" + key, "ask", []string{"what", "yes"}, true, "", ""},
 		{"address differs, no", "10.0.0.1" + other + "db" + key, "ask", []string{"no"}, false, "Host key verification failed.", ""},
 		{"both differ", "db,10.0.0.1" + other, "yes", nil, false, "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @", ""},
-		{"name differs, address is right", "db" + other + "10.0.0.1" + key, "yes", nil, false, "@       WARNING: POSSIBLE DNS SPOOFING DETECTED!          @", ""},
+		{"name differs, address is right", "db" + other + "10.0.0.1" + key, "yes", nil, false, "and its host key have changed at the same time.\nOffending key for IP in FILE:2\n  remove with:\n  ssh-keygen -f \"FILE\" -R \"10.0.0.1\"\n" + frame, ""},
+		{"both unknown, hashed", "", "accept-new", nil, true, "Warning: Permanently added 'db,10.0.0.1' (ED25519) to the list of known hosts.", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "known_hosts")
@@ -46,7 +47,7 @@ func TestCheckHostIP(t *testing.T) {
 				t.Fatal(err)
 			}
 			var said []string
-			opts := &Options{Host: "db", StrictHostKey: c.strict, KnownHosts: []string{file}, GlobalKnownHosts: []string{"none"}, Prompter: &typist{answers: c.answers},
+			opts := &Options{Host: "db", StrictHostKey: c.strict, KnownHosts: []string{file}, GlobalKnownHosts: []string{"none"}, Prompter: &typist{answers: c.answers}, HashKnown: strings.HasSuffix(c.name, "hashed"),
 				HostKeyOptions: HostKeyOptions{CheckHostIP: true}, Say: func(_, text string) { said = append(said, strings.ReplaceAll(text, file, "FILE")) }}
 			if _, err := opts.Config(); err != nil {
 				t.Fatal(err)

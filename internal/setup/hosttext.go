@@ -69,6 +69,7 @@ func (h *hostKeys) sayChanged(v knownhosts.Verdict, ip *addressStatus) {
 			"and its host key have changed at the same time.")
 		if ip.entry != nil {
 			lines = append(lines, "Offending key for IP in "+ip.entry.Where())
+			lines = append(lines, h.removal(ip.entry, ip.name)...)
 		}
 	}
 	lines = append(lines, frame, "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @", frame,
@@ -81,10 +82,16 @@ func (h *hostKeys) sayChanged(v knownhosts.Verdict, ip *addressStatus) {
 		lines = append(lines, fmt.Sprintf("Add correct host key in %s to get rid of this message.", h.user[0]))
 	}
 	lines = append(lines, fmt.Sprintf("Offending %s key in %s", knownhosts.TypeName(v.Entry.Key), v.Entry.Where()))
-	if !h.fromCommand(v.Entry) {
-		lines = append(lines, "  remove with:", fmt.Sprintf("  ssh-keygen -f \"%s\" -R \"%s\"", v.Entry.File, host))
-	}
+	lines = append(lines, h.removal(v.Entry, host)...)
 	h.o.say(levelError, "%s", strings.Join(lines, "\n"))
+}
+
+// removal is how to remove the lines of a host; the words are Debian's.
+func (h *hostKeys) removal(e *knownhosts.Entry, host string) []string {
+	if h.fromCommand(e) {
+		return nil
+	}
+	return []string{"  remove with:", fmt.Sprintf("  ssh-keygen -f \"%s\" -R \"%s\"", e.File, host)}
 }
 
 // sayRevoked warns of a key that is marked as revoked.
