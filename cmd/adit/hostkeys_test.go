@@ -88,7 +88,7 @@ func TestManyAddHostKeys(t *testing.T) {
 	folder := filepath.Join(dir, ".ssh")
 	known := filepath.Join(folder, "known_hosts")
 	run := func(program, alias string) {
-		args := []string{"-F", "none", "-n", "-p", fmt.Sprint(s.Port()), "-i", s.Key.Path, "-l", s.User, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
+		args := []string{"-F", "none", "-n", cheapKex, "-p", fmt.Sprint(s.Port()), "-i", s.Key.Path, "-l", s.User, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new",
 			"-o", "UserKnownHostsFile=" + known, "-o", "HostKeyAlias=" + alias, s.Host(), "true"}
 		if program == "adit" {
 			args = append([]string{"ssh"}, args...)

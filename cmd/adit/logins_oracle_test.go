@@ -266,7 +266,7 @@ func tryLoginWith(t *testing.T, program string, c loginCase, d *identities) stri
 			t.Fatal(err)
 		}
 	}
-	args := []string{"-F", "none", "-n", "-p", port, "-l", "tester", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=none", "-o", "UpdateHostKeys=no"}
+	args := []string{"-F", "none", "-n", cheapKex, "-p", port, "-l", "tester", "-o", "IdentitiesOnly=yes", "-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=none", "-o", "UpdateHostKeys=no"}
 	for _, id := range strings.Fields(c.identities) {
 		if id != "none" {
 			id = filepath.Join(d.dir, id)
