@@ -260,6 +260,34 @@ func TestTransferWithRekey(t *testing.T) {
 	ch.Close()
 }
 
+// VersionAddendum is seen by the server, and can't be more than a part of the line.
+func TestVersionAddendum(t *testing.T) {
+	for addendum, want := range map[string]string{
+		"":                       "SSH-2.0-adit_0.1\r\n",
+		"build 7, (c) x":         "SSH-2.0-adit_0.1 build 7, (c) x\r\n",
+		"x\r\nSSH-2.0-y":         "",
+		"caf\u00e9":              "",
+		strings.Repeat("x", 201): "",
+	} {
+		near, far := net.Pipe()
+		line := make(chan string, 1)
+		go func() { // ends with the pipe
+			b := make([]byte, 300)
+			n, _ := far.Read(b)
+			got, _, _ := strings.Cut(string(b[:n]), "\n")
+			if n > 0 {
+				got += "\n"
+			}
+			far.Close()
+			line <- got
+		}()
+		_, err := adit.NewClient(t.Context(), near, "h:22", "u", &adit.Config{VersionAddendum: addendum, CheckHostKey: adit.FixedHostKey(newSigner(t).PublicKey())})
+		if got := <-line; got != want || strings.Contains(err.Error(), "VersionAddendum") != (want == "") {
+			t.Errorf("%q: the server reads %q, %v; want %q", addendum, got, err, want)
+		}
+	}
+}
+
 func TestDialTimeout(t *testing.T) {
 	census(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -92,6 +92,11 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		return nil, errors.New("adit: a user name is required, in the target or in Config.User")
 	}
 	tc := cfg.transport(address, watch.unhurried(cfg.CheckHostKey))
+	var err error
+	if tc.Version, err = cfg.versionLine(); err != nil {
+		nc.Close()
+		return nil, err
+	}
 	unverified := tolerate(tc)
 	t, err := transport.Client(limited, nc, tc)
 	watch.end()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -109,8 +110,27 @@ type Config struct {
 	RekeyBytes    uint64
 	RekeyInterval time.Duration
 
+	// VersionAddendum follows our version line after a blank, for the server's log
+	// (VersionAddendum): 200 bytes at most, printable ASCII. Empty means none.
+	VersionAddendum string
+
 	// Tracer receives events. May be nil.
 	Tracer trace.Tracer
+}
+
+// maxAddendum keeps the version line below the 255 bytes of RFC 4253, section 4.2.
+const maxAddendum = 200
+
+// versionLine is our version line, or an error for a text that would break it.
+func (c *Config) versionLine() (string, error) {
+	if c.VersionAddendum == "" {
+		return transport.DefaultVersion, nil
+	}
+	unfit := func(r rune) bool { return r < ' ' || r > '~' }
+	if len(c.VersionAddendum) > maxAddendum || strings.ContainsFunc(c.VersionAddendum, unfit) {
+		return "", fmt.Errorf("VersionAddendum: more than %d bytes, or not printable ASCII", maxAddendum)
+	}
+	return transport.DefaultVersion + " " + c.VersionAddendum, nil
 }
 
 func (c *Config) transport(host string, check func(host, algorithm string, key gossh.PublicKey) error) *transport.Config {

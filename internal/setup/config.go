@@ -75,6 +75,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
+	o.VersionAddendum = c.VersionAddendum
 
 	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts
 	o.applyHostKeys(c)

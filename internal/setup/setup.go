@@ -77,6 +77,7 @@ type Options struct {
 	KeepHostKeyOrder bool
 	RekeyBytes       uint64
 	RekeyInterval    time.Duration
+	VersionAddendum  string
 
 	// LookOnly connects without a trace of it, also at jump hosts: Apply turns
 	// off all that would ask, accept or write, and nothing is remembered.
@@ -176,8 +177,9 @@ func (o *Options) Config() (*adit.Config, error) {
 		AliveCountMax:     o.AliveCountMax,
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
 		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
-		Tracer: o.Tracer,
-		Banner: func(text string) { o.say(levelInfo, "%s", printable(text)) },
+		VersionAddendum: o.VersionAddendum,
+		Tracer:          o.Tracer,
+		Banner:          func(text string) { o.say(levelInfo, "%s", printable(text)) },
 	}
 	if !o.KeepHostKeyOrder {
 		if check.ordered, err = check.command(db, "ORDER", strings.ToLower(o.Host), nil); err != nil {
