@@ -234,13 +234,17 @@ func (h *hostKeys) ask(key gossh.PublicKey) (bool, error) {
 	return h.o.confirm(h.question(key, fp), "Please type 'yes', 'no' or the fingerprint: ", fp)
 }
 
+// maxAnswers is how many words that are no answer a question bears: a script in
+// SSH_ASKPASS that always types the password would be asked for ever.
+const maxAnswers = 20
+
 // confirm asks until there is an answer: yes, a word that stands for it, or no,
 // which silence is too.
 func (o *Options) confirm(question, again, yes string) (bool, error) {
 	if !o.asks() {
 		return false, nil
 	}
-	for {
+	for range maxAnswers {
 		answer, ok, err := o.Prompter.Ask(o.lifetime(), question, true)
 		if err != nil {
 			return false, err
@@ -254,4 +258,5 @@ func (o *Options) confirm(question, again, yes string) (bool, error) {
 		}
 		question = again
 	}
+	return false, nil
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,5 +142,13 @@ func TestUpdateHostKeysAsks(t *testing.T) {
 		if !strings.HasPrefix(said, want) {
 			t.Errorf("said\n%s\nwant\n%s", said, want)
 		}
+	}
+}
+
+// Somebody who never answers yes or no is not asked for ever.
+func TestConfirmEnds(t *testing.T) {
+	who := &typist{answers: slices.Repeat([]string{"swordfish"}, 2*maxAnswers)}
+	if yes, err := (&Options{Prompter: who}).confirm("Sure? ", "Please: ", ""); yes || err != nil || who.asked != maxAnswers {
+		t.Errorf("got %v, %v after %d questions, want no after %d", yes, err, who.asked, maxAnswers)
 	}
 }
