@@ -71,9 +71,7 @@ func (h *hostKeys) command(db *knownhosts.DB, invocation, host string, key gossh
 		return db.Add(tag, out, full, host, full), nil
 	}
 	more := db.Add(tag, out, "", host)
-	for _, w := range more.Warnings[len(db.Warnings):] {
-		h.o.notice("warning: " + printable(w.String()) + "; the line is skipped")
-	}
+	h.o.skipped(more.Warnings[len(db.Warnings):])
 	return more, nil
 }
 

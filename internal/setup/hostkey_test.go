@@ -152,3 +152,19 @@ func TestConfirmEnds(t *testing.T) {
 		t.Errorf("got %v, %v after %d questions, want no after %d", yes, err, who.asked, maxAnswers)
 	}
 }
+
+// A file that is no known_hosts is not told line by line.
+func TestSkippedLines(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(file, []byte(strings.Repeat("\x1b[2J\n", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	o := &Options{Host: "db", KnownHosts: []string{file}, GlobalKnownHosts: []string{"none"}, Notice: func(text string) { told = append(told, text) }}
+	if _, err := o.Config(); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != maxSkipped+1 || told[maxSkipped] != "warning: 990 more lines are skipped" || !strings.Contains(told[0], file+":1: ") {
+		t.Errorf("told %d lines, the last is %q; want %d and a sum", len(told), told[len(told)-1], maxSkipped)
+	}
+}

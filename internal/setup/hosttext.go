@@ -41,6 +41,19 @@ func (h *hostKeys) question(key gossh.PublicKey, fingerprint string) string {
 	return b.String()
 }
 
+// maxSkipped is how many lines that can't be used are told one by one.
+const maxSkipped = 10
+
+// skipped tells of lines of known_hosts that can't be used.
+func (o *Options) skipped(lines []knownhosts.Warning) {
+	for _, w := range lines[:min(len(lines), maxSkipped)] {
+		o.notice("warning: " + printable(w.String()) + "; the line is skipped")
+	}
+	if n := len(lines) - maxSkipped; n > 0 {
+		o.notice(fmt.Sprintf("warning: %d more lines are skipped", n))
+	}
+}
+
 // tildeFor puts ~ in place of the home folder.
 func tildeFor(path string) string {
 	h := strings.TrimSuffix(home(), "/")

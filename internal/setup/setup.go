@@ -152,9 +152,7 @@ func (o *Options) Config() (*adit.Config, error) {
 	if err != nil { // for OpenSSH such files are empty, without a word
 		o.notice("warning: " + err.Error())
 	}
-	for _, w := range db.Warnings {
-		o.notice("warning: " + w.String() + "; the line is skipped")
-	}
+	o.skipped(db.Warnings)
 	var lists []string
 	for _, f := range o.RevokedHostKeys {
 		lists = append(lists, Expand(f))
