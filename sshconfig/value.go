@@ -195,14 +195,25 @@ func parseQoS(s string) (string, error) {
 	if slices.Contains(qosNames, name) {
 		return name, nil
 	}
-	n, err := parseInt(s, 255)
-	if err != nil {
+	// Also in octal and hexadecimal, as strtol(3) reads them.
+	n, err := strconv.ParseInt(strings.TrimLeft(s, " \t\n\v\f\r"), 0, 64)
+	if err != nil || n < 0 || n > 255 || strings.ContainsAny(s, "_oO") || strings.ContainsAny(s, "bB") && !strings.ContainsAny(s, "xX") {
 		return "", fmt.Errorf("%q is not a service class such as af21 or cs1, nor a number up to 255", s)
 	}
-	if i := slices.Index(qosValues, n); i >= 0 {
+	if i := slices.Index(qosValues, int(n)); i >= 0 {
 		return qosNames[i], nil
 	}
 	return fmt.Sprintf("0x%02x", n), nil
+}
+
+// ServiceClass is the TOS byte of a service class as Config.IPQoS names it. ok is
+// false for none, which leaves it to the system.
+func ServiceClass(name string) (tos int, ok bool) {
+	if i := slices.Index(qosNames, name); i >= 0 {
+		return qosValues[i], qosValues[i] >= 0
+	}
+	n, err := strconv.ParseUint(name, 0, 8)
+	return int(n), err == nil
 }
 
 // visible writes an escape character as vis(3) does, blanks included.

@@ -116,3 +116,19 @@ func TestUnknownAlgorithmLists(t *testing.T) {
 		}
 	}
 }
+
+// Numbers are strtol(3)'s: in octal and hexadecimal too.
+func TestQoS(t *testing.T) {
+	for in, want := range map[string]string{
+		"af21": "af21", "EF": "ef", "none": "none", "0": "cs0", "17": "0x11", " 17": "0x11", "+17": "0x11", "0x28": "af11", "0XB8": "ef", "050": "af11", "255": "0xff",
+		"lowdelay": "none", "0x": "", "08": "", "0b1": "", "0o7": "", "1_0": "", "256": "", "0x100": "", "-1": "", "": "", "x": "",
+	} {
+		got, err := parseQoS(in)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
+		}
+		if tos, ok := ServiceClass(got); ok != (got != "" && got != "none") || in == "17" && tos != 17 || in == "0XB8" && tos != 0xb8 {
+			t.Errorf("%q: service class %d, %v", got, tos, ok)
+		}
+	}
+}

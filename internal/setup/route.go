@@ -78,6 +78,9 @@ func (o *Options) dialer() func(context.Context, string) (net.Conn, error) {
 	}
 	direct := dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, BindInterface: r.BindInterface,
 		Attempts: r.Attempts, NoKeepAlive: o.NoTCPKeepAlive}.Dial
+	if o.ServiceClass != 0 {
+		direct = marked(direct, o.ServiceClass)
+	}
 	if o.Proxy != nil {
 		return o.proxied(direct)
 	}
