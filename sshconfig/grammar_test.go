@@ -311,7 +311,7 @@ var sampleValues = map[string]string{
 	"AddKeysToAgent": "yes no ask confirm confirm|5m 10m 0", "ForwardAgent": "yes no /dev/null ~/.ssh ${ADIT_DIR}/null",
 	"ConnectTimeout": "5 1m none 0", "TunnelDevice": "any 0 1:2 any:3", "CanonicalizePermittedCNAMEs": "none * *.example.com:*.example.net a:b|*.X:*.Y",
 	"ControlPersist": "yes no 10m 0", "EscapeChar": "none ~ ^A ^[ % ^? \\", "IPQoS": "af21 cs1|ef none 17 0 255|af41 0x28 0XB8|050 0x1 08 0b1 1_0",
-	"RekeyLimit": "default 1G 512K|1h 1.5M default|none 100 0 default|30m 16", "StreamLocalBindMask": "0177 0111 7 0", "SyslogFacility": "USER local3 AUTHPRIV",
+	"RekeyLimit": "default 1G 512K|1h 1.5M default|none 100 0 default|30m 16", "StreamLocalBindMask": "0177 0111 7 0 +0170 0800", "SyslogFacility": "USER local3 AUTHPRIV",
 	"ProxyCommand": "nc|%h|%p none sh|-c|'x|y'|#|z \"a|b\"|c", "ProxyJump": "jump none u@j1,j2:2222 ssh://u@jump:22 [::1]:22 10.0.0.1 a,b,c # j:http jump|#|c",
 	"SetEnv ": "FOO=%%|BAR=%h", "User ": "u-%u", "ControlPath ": "~/.ssh/%C /x/%j-%h", "LogLevel ": "SILENT",
 	"RefuseConnection": "\"not|here\"",

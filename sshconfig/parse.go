@@ -167,7 +167,8 @@ func bindMask(l *line) error {
 	if err != nil {
 		return err
 	}
-	digits := arg[:len(arg)-len(strings.TrimLeft(arg, "01234567"))]
+	digits := strings.TrimPrefix(strings.TrimLeft(arg, " \t\n\v\f\r"), "+") // as strtol(3)
+	digits = digits[:len(digits)-len(strings.TrimLeft(digits, "01234567"))]
 	n, err := strconv.ParseUint(digits, 8, 32)
 	if err != nil || n > 0o777 {
 		return fmt.Errorf("%q is not an octal mask such as 0177", arg)
