@@ -230,6 +230,7 @@ func TestQuestionEndsWithContext(t *testing.T) {
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		case <-time.After(10 * time.Second):
+			t.Error("the question's context does not end with Dial's")
 			return "yes", nil
 		}
 	}})

@@ -172,6 +172,19 @@ func TestClientCertificates(t *testing.T) {
 	p.wantLogin(wire.MethodPublickey)
 }
 
+// A signature is bound to the host key where the server offers that, unless it must
+// not be.
+func TestClientUnbound(t *testing.T) {
+	key := newEd25519(t)
+	for _, unbound := range []bool{false, true} {
+		p := clientUnderTest(t, ClientConfig{Keys: keysOf(key), Unbound: unbound}, serverSigs, modernSigs, hostbound, "0")
+		p.accept()
+		p.wantKey("signed", key.PublicKey(), "ssh-ed25519", !unbound, true)
+		p.send(&wire.UserauthSuccess{})
+		p.wantLogin(wire.MethodPublickey)
+	}
+}
+
 func TestClientChoosesTheAlgorithm(t *testing.T) {
 	ed, r := newEd25519(t), newRSA(t)
 	sha1, err := gossh.NewSignerWithAlgorithms(r.(gossh.AlgorithmSigner), []string{gossh.KeyAlgoRSA})
