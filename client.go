@@ -124,7 +124,9 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		}
 	}
 	stop := context.AfterFunc(ctx, func() { t.Close() })
+	resume := watch.pause() // of a target behind us; ours has ended
 	login, err := userauth.Client(ctx, t, auth)
+	resume()
 	if !stop() && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -86,7 +86,8 @@ type Config struct {
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// ConnectTimeout bounds the connecting and the handshake, host key and all,
 	// but not the login (ConnectTimeout). The time that CheckHostKey takes does
-	// not count: a person may be asked there. 0 means none.
+	// not count: a person may be asked there. Nor do that time and the login of a
+	// jump host (dial.Jump), while the target waits. 0 means none.
 	ConnectTimeout time.Duration
 	// AliveInterval sends a request to the server when nothing came from it for so
 	// long, and again after each further AliveInterval without a byte. In place

@@ -11,10 +11,13 @@ import (
 )
 
 // stopwatch bounds the time that the network takes (Config.ConnectTimeout). It
-// stands still while CheckHostKey decides, since a person may be asked there.
+// stands still while CheckHostKey decides, since a person may be asked there, and
+// so do those of the connections that lead through this one: a target's while its
+// jump host asks.
 type stopwatch struct {
 	limit  time.Duration // 0 for none
 	cancel context.CancelCauseFunc
+	outer  *stopwatch // of the connection that this one is the way to; nil for none
 
 	mu      sync.Mutex
 	left    time.Duration // guarded by mu; as of when it last started
@@ -24,11 +27,15 @@ type stopwatch struct {
 
 // startWatch returns a context that ends when the time has run out.
 func startWatch(ctx context.Context, limit time.Duration) (context.Context, *stopwatch) {
+	outer, _ := ctx.Value(stopwatchKey{}).(*stopwatch)
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &stopwatch{limit: limit, cancel: cancel, left: limit}
+	w := &stopwatch{limit: limit, cancel: cancel, outer: outer, left: limit}
 	w.run()
-	return ctx, w
+	return context.WithValue(ctx, stopwatchKey{}, w), w
 }
+
+// stopwatchKey is where a context has the stopwatch that bounds it.
+type stopwatchKey struct{}
 
 func (w *stopwatch) run() {
 	if w.limit <= 0 {
@@ -50,8 +57,17 @@ func (e connectTimeout) Error() string {
 
 func (e connectTimeout) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
-// pause stops the watch. It returns what lets it run on.
+// pause stops the watch and those around it. It returns what lets them run on.
 func (w *stopwatch) pause() (resume func()) {
+	if w.outer == nil {
+		return w.stop()
+	}
+	inner, outer := w.stop(), w.outer.pause()
+	return func() { outer(); inner() }
+}
+
+// stop is pause for this watch alone.
+func (w *stopwatch) stop() (resume func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.timer == nil || !w.timer.Stop() {
@@ -64,7 +80,7 @@ func (w *stopwatch) pause() (resume func()) {
 
 // end is for when the watch is not needed any more.
 func (w *stopwatch) end() {
-	w.pause()
+	w.stop()
 	w.cancel(nil)
 }
 

@@ -26,3 +26,29 @@ func TestStopwatchRunsOn(t *testing.T) {
 		}
 	})
 }
+
+// A connection that is the way to another stops that one's watch too.
+func TestStopwatchStopsOuter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		target, outer := startWatch(t.Context(), 10*time.Second)
+		defer outer.end()
+		jump, inner := startWatch(target, 0)
+		<-time.After(4 * time.Second)
+		resume := inner.pause()
+		<-time.After(time.Hour)
+		resume()
+		inner.end() // the jump host's handshake is done: the target's time goes on
+		if jump.Err() == nil || target.Err() != nil {
+			t.Fatalf("jump host: %v, target: %v; want only the first to have ended", jump.Err(), target.Err())
+		}
+		<-time.After(time.Second)
+		resume = inner.pause() // the login there
+		<-time.After(time.Hour)
+		resume()
+		<-target.Done()
+		if took := time.Since(began); took != 2*time.Hour+10*time.Second {
+			t.Errorf("ended after %v, want 6 s of running besides both questions", took)
+		}
+	})
+}

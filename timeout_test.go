@@ -11,6 +11,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
+	ways "github.com/adit-ssh/adit/dial"
 )
 
 // ConnectTimeout does not run while a person looks at the host key, nor while
@@ -62,5 +63,47 @@ func TestConnectTimeoutWaitsForPeople(t *testing.T) {
 		}
 		c.Close()
 		<-served
+	})
+}
+
+// A target's ConnectTimeout stands still while a jump host asks: for its host key,
+// and in its login.
+func TestConnectTimeoutWaitsAtJumpHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := newSigner(t)
+		sc := &gossh.ServerConfig{PasswordCallback: func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }}
+		sc.AddHostKey(host)
+		serve := func(c net.Conn) func() {
+			served := make(chan struct{})
+			go func() { // ends with the connection
+				defer close(served)
+				if c, channels, requests, err := gossh.NewServerConn(c, sc); err == nil {
+					go gossh.DiscardRequests(requests)
+					for ch := range channels {
+						ch.Reject(gossh.Prohibited, "no way")
+					}
+					c.Close()
+				}
+			}()
+			return func() { <-served }
+		}
+		ask := func() { <-time.After(time.Hour) }
+		ours, theirs := net.Pipe()
+		defer serve(theirs)()
+		jump := ways.Jump{Name: "jump", Connect: func(ctx context.Context, _ string) (ways.Through, error) {
+			c, err := adit.Dial(ctx, "u@jump", &adit.Config{
+				Dial:         func(context.Context, string) (net.Conn, error) { return ours, nil },
+				CheckHostKey: func(string, string, gossh.PublicKey) error { ask(); return nil },
+				Password:     func(context.Context) (string, error) { ask(); return "secret", nil },
+			})
+			if err != nil {
+				return nil, err
+			}
+			return c, nil
+		}}
+		_, err := adit.Dial(t.Context(), "u@target:22", &adit.Config{ConnectTimeout: 10 * time.Second, Dial: jump.Dial, CheckHostKey: adit.FixedHostKey(host.PublicKey())})
+		if _, refused := errors.AsType[*adit.OpenError](err); !refused {
+			t.Errorf("got %v, want the jump host's refusal, two hours later", err)
+		}
 	})
 }
