@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/testnet/dialtest"
 )
 
@@ -105,7 +106,7 @@ func TestFdpassTimeout(t *testing.T) {
 // A socket of a family that package net does not know, such as vsock, is a
 // connection like others. Here it is a unix socket that pretends.
 func TestFdpassOtherSocket(t *testing.T) {
-	near, far, err := socketPair()
+	near, far, err := fdpass.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}

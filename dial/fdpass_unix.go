@@ -9,18 +9,15 @@ import (
 	"io"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-ssh/adit/internal/fdpass"
 )
 
-// maxPassed is how many descriptors one message may have (Linux: SCM_MAX_FD).
-// All but the first are closed.
-const maxPassed = 253
-
 func (d Fdpass) dial(ctx context.Context) (net.Conn, error) {
-	near, far, err := socketPair()
+	near, far, err := fdpass.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -59,63 +56,25 @@ func (d Fdpass) dial(ctx context.Context) (net.Conn, error) {
 	return socketOf(f)
 }
 
-// socketPair returns a connected pair: ours, and the program's, which blocks.
-func socketPair() (near *net.UnixConn, far *os.File, err error) {
-	syscall.ForkLock.RLock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	f, far := os.NewFile(uintptr(fds[0]), "fdpass"), os.NewFile(uintptr(fds[1]), "fdpass")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		far.Close()
-		return nil, nil, err
-	}
-	return c.(*net.UnixConn), far, nil
-}
-
 // receive waits for the message, and returns the first descriptor of it. It is
 // io.EOF if the program closed its end.
 func receive(c *net.UnixConn) (*os.File, error) {
-	b, oob := make([]byte, maxPrintable), make([]byte, unix.CmsgSpace(4*maxPassed))
-	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
+	b := make([]byte, maxPrintable)
+	n, fds, err := fdpass.Receive(c, b, false)
 	switch {
 	case errors.Is(err, unix.ECONNRESET): // it ended with something unread
 		return nil, io.EOF
 	case err != nil:
 		return nil, plain(err)
-	case n == 0 && oobn == 0:
+	case n == 0 && len(fds) == 0:
 		return nil, io.EOF
+	case len(fds) == 0:
+		return nil, &fdpassError{fmt.Sprintf("it wrote %q instead of passing a connection", printable(string(b[:n]))), fdpassHint}
 	}
-	var files []*os.File
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
-	for _, m := range messages {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			continue // of another kind
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "passed"))
-		}
+	for _, fd := range fds[1:] {
+		unix.Close(fd)
 	}
-	if len(files) == 0 {
-		text := fmt.Sprintf("it wrote %q instead of passing a connection", printable(string(b[:n])))
-		if err != nil {
-			text += ": " + err.Error()
-		}
-		return nil, &fdpassError{text, fdpassHint}
-	}
-	for _, f := range files[1:] {
-		f.Close()
-	}
-	return files[0], nil
+	return os.NewFile(uintptr(fds[0]), "passed"), nil
 }
 
 // socketOf makes a connection of a descriptor, if it is a stream that is

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/relay"
 	"github.com/adit-ssh/adit/internal/testnet/dialtest"
 )
 
@@ -155,7 +156,37 @@ func TestTakeTurns(t *testing.T) {
 	}
 }
 
+// A socket that leads on to each service of the suite.
 func TestUnix(t *testing.T) {
+	dialtest.Run(t, func(ctx context.Context, address string) (net.Conn, error) {
+		far, err := net.Dial("tcp", address)
+		if err != nil {
+			return nil, err // the service's matter; see TestUnixNobody
+		}
+		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		accepted := make(chan struct{})
+		go func() { // ends with the listener, or with both connections
+			near, err := l.Accept()
+			close(accepted)
+			if err != nil {
+				far.Close()
+				return
+			}
+			relay.Pipe(context.Background(), near.(*net.UnixConn), far.(*net.TCPConn), nil)
+		}()
+		c, err := Unix{l.Addr().String()}.Dial(ctx, address)
+		if err == nil {
+			<-accepted
+		}
+		return c, err
+	})
+}
+
+func TestUnixNobody(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	if _, err := (Unix{path}).Dial(t.Context(), "db:22"); err == nil || !strings.HasPrefix(err.Error(), "connect to "+path+": ") {
 		t.Errorf("nobody listens: got %v, want an error that names the path", err)

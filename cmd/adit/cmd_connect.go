@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 )
 
@@ -208,17 +209,7 @@ func (w *way) tls() bool { return strings.HasPrefix(w.Proxy, "https:") }
 // dial connects.
 func (w *way) dial(ctx context.Context) (net.Conn, error) {
 	if w.Network == "unix" {
-		c, err := new(net.Dialer).DialContext(ctx, "unix", w.Address)
-		if err != nil {
-			if call, ok := errors.AsType[*os.SyscallError](err); ok {
-				err = call.Err
-			}
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return nil, &dial.Error{Stage: dial.StageConnect, Address: w.Address, Err: err}
-		}
-		return c, nil
+		return dial.Unix{Path: w.Address}.Dial(ctx, w.Address)
 	}
 	tcp := dial.TCP{Network: w.Network}
 	if w.Proxy == "" {
@@ -258,7 +249,7 @@ func authorities(file string) (*tls.Config, error) {
 
 func (a *connectArgs) run(ctx context.Context, w *way) error {
 	if a.fdpass {
-		if err := rawpipe.CheckSocket(os.Stdout); err != nil {
+		if err := fdpass.Check(os.Stdout); err != nil {
 			return &fdpassError{err}
 		}
 	}

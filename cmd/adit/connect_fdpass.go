@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 )
 
@@ -48,7 +49,7 @@ func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
 	if !ok {
 		panic(fmt.Sprintf("BUG: %T is no socket", conn))
 	}
-	return rawpipe.SendSocket(os.Stdout, socket)
+	return fdpass.Send(os.Stdout, socket)
 }
 
 // pumpOrder is what the process that pumps is told.

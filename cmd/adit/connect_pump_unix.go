@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
+	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 )
 
@@ -31,13 +31,13 @@ const (
 // of its socket pair over standard output. That process is its own session's,
 // holds none of our standard streams, and ends with the connection.
 func passPumped(ctx context.Context, w *way, timeout time.Duration) error {
-	local, far, err := socketPair("passed")
+	passed, local, err := fdpass.Pair()
 	if err != nil {
 		return err
 	}
+	defer passed.Close()
 	defer local.Close()
-	defer far.Close()
-	orders, orderFile, err := orderPair()
+	orders, orderFile, err := fdpass.Pair()
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func passPumped(ctx context.Context, w *way, timeout time.Duration) error {
 		cmd.Wait()
 		return err
 	}
-	if err := rawpipe.SendSocket(os.Stdout, far); err != nil {
+	if err := fdpass.Send(os.Stdout, passed); err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
 		return err
@@ -171,32 +171,4 @@ func inherited(fd int) (net.Conn, error) {
 		return nil, fmt.Errorf("%s is started by adit connect only: descriptor %d is no unix socket", pumpVerb, fd)
 	}
 	return c, nil
-}
-
-// socketPair returns both ends of a unix stream socket.
-func socketPair(name string) (a, b *os.File, err error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
-	}
-	unix.CloseOnExec(fds[0])
-	unix.CloseOnExec(fds[1])
-	return os.NewFile(uintptr(fds[0]), name), os.NewFile(uintptr(fds[1]), name), nil
-}
-
-// orderPair is a socket pair of which one end has deadlines.
-func orderPair() (net.Conn, *os.File, error) {
-	a, b, err := socketPair("orders")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer a.Close()
-	c, err := net.FileConn(a)
-	if err != nil {
-		b.Close()
-		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
-	}
-	return c, b, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/rawpipe"
 )
 
@@ -55,20 +56,15 @@ func (a *fdrecvArgs) run(cmd *cobra.Command, args []string) error {
 // receiveDescriptor runs a helper to its end. The first descriptor that it
 // passes is the caller's to close; it is nil when none came.
 func receiveDescriptor(ctx context.Context, args []string) (*received, *os.File, error) {
-	ours, its, err := socketPair("helper")
-	if err != nil {
-		return nil, nil, err
-	}
-	defer its.Close()
-	r := &received{Command: args}
-	cmd := helperCommand(args)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = its, its, os.Stderr
-	conn, err := net.FileConn(ours)
-	ours.Close()
+	conn, its, err := fdpass.Pair()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer conn.Close()
+	defer its.Close()
+	r := &received{Command: args}
+	cmd := helperCommand(args)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = its, its, os.Stderr
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("start the helper: %w", err)
@@ -76,11 +72,11 @@ func receiveDescriptor(ctx context.Context, args []string) (*received, *os.File,
 	its.Close()
 	wait := make(chan error, 1)
 	go func() { wait <- cmd.Wait() }() // ends with the helper, which is killed at the latest
-	var found []int
+	first := -1
 	reading := make(chan struct{})
 	go func() { // ends with the helper's output, or with conn's deadline
 		defer close(reading)
-		found = r.read(conn.(*net.UnixConn))
+		first = r.read(conn)
 	}()
 
 	select {
@@ -97,15 +93,11 @@ func receiveDescriptor(ctx context.Context, args []string) (*received, *os.File,
 	leave := time.AfterFunc(time.Second, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer leave.Stop()
 	<-reading
-	r.Descriptors = len(found)
-	if len(found) == 0 {
+	if first < 0 {
 		return r, nil, nil
 	}
-	for _, fd := range found[1:] {
-		unix.Close(fd)
-	}
-	r.describe(found[0])
-	return r, os.NewFile(uintptr(found[0]), "passed"), nil
+	r.describe(first)
+	return r, os.NewFile(uintptr(first), "passed"), nil
 }
 
 // helperCommand is what ssh would run: $SHELL -c "exec COMMAND".
@@ -116,44 +108,35 @@ func helperCommand(args []string) *exec.Cmd {
 	return exec.Command(cmp.Or(os.Getenv("SHELL"), "/bin/sh"), "-c", "exec "+args[0])
 }
 
-// maxPassed is how many descriptors are taken from one message; Linux sends up
-// to 253. maxText is how much is kept of what a helper writes.
-const (
-	maxPassed = 253
-	maxText   = 200
-)
+// maxText is how much is kept of what a helper writes, in bytes.
+const maxText = 200
 
-// read takes what the helper writes and passes until its end. Descriptors stay
-// open in programs that are started later, as ssh leaves them.
-func (r *received) read(conn *net.UnixConn) (found []int) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	b, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4*maxPassed))
+// read takes what the helper writes and passes until its end, and returns the
+// first descriptor, -1 for none. That stays open in programs that are started
+// later, as ssh leaves it.
+func (r *received) read(conn *net.UnixConn) (first int) {
+	first = -1
+	b := make([]byte, 4096)
 	var text []byte
 	for {
-		var n, oobn int
-		var recvErr error
-		err := raw.Read(func(fd uintptr) bool {
-			n, oobn, _, _, recvErr = unix.Recvmsg(int(fd), b, oob, 0)
-			return recvErr != unix.EAGAIN && recvErr != unix.EINTR
-		})
-		if err != nil || recvErr != nil || n == 0 && oobn == 0 {
-			break
+		n, fds, err := fdpass.Receive(conn, b, true)
+		for _, fd := range fds {
+			if r.Descriptors++; r.Descriptors == 1 {
+				first = fd
+			} else {
+				unix.Close(fd)
+			}
 		}
-		messages, _ := unix.ParseSocketControlMessage(oob[:oobn])
-		for i := range messages {
-			fds, _ := unix.ParseUnixRights(&messages[i])
-			found = append(found, fds...)
+		if err != nil || n == 0 && len(fds) == 0 {
+			break
 		}
 		r.Bytes += n
 		text = append(text, b[:min(n, max(0, maxText-len(text)))]...)
 	}
-	if len(found) == 0 || r.Bytes > 1 {
+	if r.Descriptors == 0 || r.Bytes > 1 {
 		r.Text = strings.Trim(string(text), "\x00")
 	}
-	return found
+	return first
 }
 
 // describe says what a descriptor is.

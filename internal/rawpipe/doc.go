@@ -6,8 +6,6 @@
 // away ends it at once, whatever the connection is doing. A server that can't be
 // reached is told to the person by the only way that every client shows: an SSH
 // version line and an SSH_MSG_DISCONNECT with the reason (AppendDisconnect).
-// Socket is the other way to end, by handing over the connection (OpenSSH's
-// ProxyUseFdpass).
 //
 // It knows no address, no flag and no environment: how the server is reached is
 // its caller's.
