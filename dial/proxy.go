@@ -142,8 +142,18 @@ func plainTLS(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("what listens there does not speak TLS: %w", err)
 	}
-	return plain(err)
+	if err = plain(err); printable(err.Error()) != err.Error() {
+		return &cleanError{err}
+	}
+	return err
 }
+
+// cleanError is an error that quotes what others sent, such as the names in a
+// certificate, made printable.
+type cleanError struct{ err error }
+
+func (e *cleanError) Error() string { return printable(e.err.Error()) }
+func (e *cleanError) Unwrap() error { return e.err }
 
 // proxyHint is Error.Hint for what proxies answer.
 func proxyHint(e *Error) string {
@@ -211,6 +221,9 @@ func ParseProxy(s string) (Proxy, error) {
 	case "https":
 		d.Protocol, port, d.TLS = socks.HTTPConnect, "443", &tls.Config{}
 	default:
+		if strings.ContainsAny(scheme, ":@") { // part of a login, more likely
+			scheme = "…"
+		}
 		return Proxy{}, fmt.Errorf("proxy: unknown scheme %q: socks4, socks4a, socks5, http or https is due", scheme)
 	}
 	at := strings.LastIndexByte(rest, '@')

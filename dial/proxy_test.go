@@ -2,10 +2,14 @@ package dial
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -253,6 +257,36 @@ func TestProxyFromEnv(t *testing.T) {
 		}
 		if got := ProxyFromEnv(getenv, tt.host); got != tt.want {
 			t.Errorf("%s, %s: %q, want %q", tt.env, tt.host, got, tt.want)
+		}
+	}
+}
+
+// What a proxy's certificate says does not reach a terminal as it is.
+func TestProxyCertificateText(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a\x1b[2J\x1b]0;title\a.test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := proxyServer(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, "")
+	_, err = Proxy{Address: address, Protocol: socks.HTTPConnect, TLS: &tls.Config{ServerName: "proxy.test"}}.Dial(t.Context(), "db:22")
+	if err == nil || strings.ContainsRune(err.Error(), '\x1b') || !strings.Contains(err.Error(), "a[2J") {
+		t.Errorf("got %q, want the certificate's name without control characters", err)
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Hint(), "not one for that name") {
+		t.Errorf("%v has not the hint for a certificate", err)
+	}
+}
+
+// A login stands in no error, however the URL is broken.
+func TestParseProxyHidesLogins(t *testing.T) {
+	for _, s := range []string{"joe:s3cret://x@proxy:1080", "joe:s3cret@proxy:x", "socks5://joe:s3cret%@proxy", "ftp://joe:s3cret@proxy", "joe:s3cret@", "http:/joe:s3cret@proxy:1:2"} {
+		if _, err := ParseProxy(s); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: got %v, want an error without the password", s, err)
 		}
 	}
 }
