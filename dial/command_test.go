@@ -179,3 +179,37 @@ func descriptors(t *testing.T) int {
 	}
 	return len(all)
 }
+
+// Close does not wait for who does not take what the program says.
+func TestCommandStderrBlocked(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Command{Line: "sh -c 'echo to nobody >&2; echo ready; exec cat'", Stderr: stuck{w}}.Dial(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.ReadFull(c, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	c.Close()
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("Close took %v", took)
+	}
+	w.Close() // lets the goroutine go
+	r.Close()
+}
+
+// stuck is a writer that waits until its pipe is closed.
+type stuck struct{ *os.File }
+
+func (s stuck) Write([]byte) (int, error) {
+	for {
+		if _, err := s.File.Write(make([]byte, 4096)); err != nil {
+			return 0, err
+		}
+	}
+}

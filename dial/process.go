@@ -110,7 +110,7 @@ func (p *process) end() {
 	}
 	within(p.drained, endGrace/10) // for what it said last
 	p.stderr.Close()
-	<-p.drained
+	within(p.drained, endGrace) // longer only where Command.Stderr does not take it
 }
 
 // within waits for a channel to be closed, for so long at most.
