@@ -35,8 +35,11 @@ func (e *TimeoutError) Temporary() bool { return false }
 // be sent: on a dead link it may wait behind much else.
 func (c *Client) keepAlive(address string) {
 	interval, most := c.cfg.AliveInterval, c.cfg.AliveCountMax
-	if most == 0 {
+	switch {
+	case most == 0:
 		most = defaultAliveCount
+	case most < 0:
+		most = 0
 	}
 	wake := time.NewTimer(interval)
 	defer wake.Stop()

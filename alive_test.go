@@ -102,6 +102,18 @@ func TestAlive(t *testing.T) {
 	}
 }
 
+// With ServerAliveCountMax 0 nothing is asked: the first silent interval is the end.
+func TestAliveUnasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		c, s, _ := connectQuietly(t, adit.Config{AliveInterval: 10 * time.Second, AliveCountMax: -1})
+		wantTimeout(t, c, began, 10*time.Second)
+		if len(s.asked) > 0 {
+			t.Errorf("asked %q, want no question", <-s.asked)
+		}
+	})
+}
+
 // Whatever comes from the server counts as an answer, and the interval begins
 // anew with it.
 func TestAliveByAnything(t *testing.T) {

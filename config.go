@@ -93,7 +93,8 @@ type Config struct {
 	// long, and again after each further AliveInterval without a byte. In place
 	// of request AliveCountMax+1 the connection ends with a *TimeoutError
 	// (ServerAliveInterval, ServerAliveCountMax). 0 means never; 0 as
-	// AliveCountMax means 3.
+	// AliveCountMax means 3, and less than 0 none: the first silent interval ends
+	// the connection, as ServerAliveCountMax 0 does.
 	AliveInterval time.Duration
 	AliveCountMax int
 

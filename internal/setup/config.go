@@ -76,7 +76,10 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 		return err
 	}
 	o.ConnectTimeout = c.ConnectTimeout
-	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, max(1, c.ServerAliveCountMax)
+	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, c.ServerAliveCountMax
+	if o.AliveCountMax == 0 {
+		o.AliveCountMax = -1
+	}
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
 	o.VersionAddendum = c.VersionAddendum

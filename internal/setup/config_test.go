@@ -110,7 +110,7 @@ LocalCommand true
 	if o.User != "ann" || o.Port != 2222 || o.Host != "192.0.2.1" || o.AddressFamily != "tcp6" || o.BindAddress != "192.0.2.9" || !o.NoTCPKeepAlive {
 		t.Errorf("where: got %+v", o)
 	}
-	if o.ConnectTimeout != 7*time.Second || o.AliveInterval != 30*time.Second || o.AliveCountMax != 1 || o.RekeyBytes != 1<<20 || o.RekeyInterval != 10*time.Minute {
+	if o.ConnectTimeout != 7*time.Second || o.AliveInterval != 30*time.Second || o.AliveCountMax >= 0 || o.RekeyBytes != 1<<20 || o.RekeyInterval != 10*time.Minute {
 		t.Errorf("times: got %+v", o)
 	}
 	if !slices.Equal(o.Ciphers, []string{"aes256-ctr"}) || o.HostKeyAlgorithms != nil {
