@@ -43,6 +43,10 @@ type TCP struct {
 	// NoKeepAlive turns TCP's keepalive off (TCPKeepAlive no). Otherwise it is
 	// on with the system's times, on Linux a question after two hours.
 	NoKeepAlive bool
+	// TOS is the type of service of what is sent once there is a connection: the
+	// whole byte, 0 to 255 (ssh_config: IPQoS; OpenSSH, misc.c, set_sock_tos). 0
+	// leaves it to the system. A system that does not let it be set is no error.
+	TOS int
 }
 
 const (
@@ -263,6 +267,7 @@ func (d TCP) connect(ctx context.Context, to netip.AddrPort) (net.Conn, *Error) 
 	}
 	c, err := nd.DialContext(ctx, "tcp", to.String())
 	if err == nil {
+		setTOS(c.(*net.TCPConn), to.Addr().Is4(), d.TOS)
 		return c, nil
 	}
 	if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "bind" {

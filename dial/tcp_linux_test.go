@@ -50,6 +50,33 @@ func TestTCPSocketOptions(t *testing.T) {
 	}
 }
 
+// IPQoS is set for both families.
+func TestTCPTOS(t *testing.T) {
+	for address, option := range map[string][2]int{"127.0.0.1:0": {unix.IPPROTO_IP, unix.IP_TOS}, "[::1]:0": {unix.IPPROTO_IPV6, unix.IPV6_TCLASS}} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Skip(err) // no IPv6 here
+		}
+		defer l.Close()
+		for _, tos := range []int{0, 0x48, 0xb8} {
+			c, err := TCP{TOS: tos}.Dial(t.Context(), l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			raw, err := c.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				if got, err := unix.GetsockoptInt(int(fd), option[0], option[1]); err != nil || got != tos {
+					t.Errorf("%s: the type of service is %#x, %v; want %#x", address, got, err, tos)
+				}
+			})
+		}
+	}
+}
+
 // named has each name resolve to these addresses. The name server is the test's
 // own.
 func named(t *testing.T, addrs ...[4]byte) {

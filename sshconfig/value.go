@@ -206,14 +206,17 @@ func parseQoS(s string) (string, error) {
 	return fmt.Sprintf("0x%02x", n), nil
 }
 
-// ServiceClass is the TOS byte of a service class as Config.IPQoS names it. ok is
-// false for none, which leaves it to the system.
-func ServiceClass(name string) (tos int, ok bool) {
+// ServiceClass returns the type of service that a word of Config.IPQoS stands for,
+// the whole byte; -1 for "none", which leaves it to the system.
+func ServiceClass(name string) int {
 	if i := slices.Index(qosNames, name); i >= 0 {
-		return qosValues[i], qosValues[i] >= 0
+		return qosValues[i]
 	}
 	n, err := strconv.ParseUint(name, 0, 8)
-	return int(n), err == nil
+	if err != nil {
+		return -1
+	}
+	return int(n)
 }
 
 // visible writes an escape character as vis(3) does, blanks included.

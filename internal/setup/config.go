@@ -68,10 +68,6 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
 	o.AddressFamily = networks[c.AddressFamily]
 	o.BindAddress, o.NoTCPKeepAlive = c.BindAddress, !c.TCPKeepAlive
-	// The first class is for terminals; what is forwarded is bulk.
-	if tos, ok := sshconfig.ServiceClass(c.IPQoS[1]); ok {
-		o.ServiceClass = tos
-	}
 	if err := o.Route.apply(c); err != nil {
 		return err
 	}

@@ -27,6 +27,13 @@ type Route struct {
 	// Jump is the value of ProxyJump, "" for none. At most one of it and Command
 	// is set.
 	Jump string
+	// QoS are the types of service for what a person waits for at a terminal, and
+	// for all else; 0 and less leave it to the system (IPQoS).
+	QoS [2]int
+	// Interactive says that the connection is for a terminal. -N, -W and commands
+	// without one are not, and so are connections to jump hosts (OpenSSH, ssh.c,
+	// ssh_session2_setup).
+	Interactive bool
 	// File is where jump hosts find their configuration (-F); "" is the usual.
 	File string
 	// Stderr receives what commands write to standard error; nil drops it.
@@ -49,6 +56,7 @@ const maxHops = 16
 func (r *Route) apply(c *sshconfig.Config) error {
 	r.BindInterface, r.Attempts = c.BindInterface, c.ConnectionAttempts
 	r.Jump, r.Fdpass = c.ProxyJump, c.ProxyUseFdpass
+	r.QoS = [2]int{sshconfig.ServiceClass(c.IPQoS[0]), sshconfig.ServiceClass(c.IPQoS[1])}
 	if r.Command = c.ProxyCommand; r.Command == "" || r.Command == "-" {
 		return nil
 	}
@@ -76,11 +84,12 @@ func (o *Options) dialer() func(context.Context, string) (net.Conn, error) {
 	case r.Command != "":
 		return command.Dial
 	}
-	direct := dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, BindInterface: r.BindInterface,
-		Attempts: r.Attempts, NoKeepAlive: o.NoTCPKeepAlive}.Dial
-	if o.ServiceClass != 0 {
-		direct = marked(direct, o.ServiceClass)
+	tos := r.QoS[1]
+	if r.Interactive {
+		tos = r.QoS[0]
 	}
+	direct := dial.TCP{Network: o.AddressFamily, BindAddress: o.BindAddress, BindInterface: r.BindInterface,
+		Attempts: r.Attempts, NoKeepAlive: o.NoTCPKeepAlive, TOS: max(0, tos)}.Dial
 	if o.Proxy != nil {
 		return o.proxied(direct)
 	}

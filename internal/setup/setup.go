@@ -65,7 +65,6 @@ type Options struct {
 	AddressFamily  string // "tcp", "tcp4", "tcp6"
 	BindAddress    string // local address or name to connect from
 	NoTCPKeepAlive bool   // TCPKeepAlive no
-	ServiceClass   int    // TOS byte of our packets (IPQoS); 0 is the usual one
 	Route          Route  // the way to the server
 	// Proxy leads to the server where Route has neither a command nor a jump host;
 	// nil is the direct way. Its Forward is set by Config, and obeys AddressFamily
