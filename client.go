@@ -101,7 +101,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	t, err := transport.Client(limited, nc, tc)
 	watch.end()
 	if err != nil {
-		return nil, &StageError{"handshake", address, err}
+		return nil, handshakeError(address, err)
 	}
 	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
@@ -145,6 +145,18 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		c.wg.Go(func() { c.keepAlive(address) })
 	}
 	return c, nil
+}
+
+// handshakeError is a handshake that failed. Where the way to the server ended
+// before it had carried a byte, such as a proxy command that finds no proxy, that
+// is all there is to say.
+func handshakeError(address string, err error) error {
+	v, none := errors.AsType[*VersionError](err)
+	way, told := errors.AsType[*dial.Error](err)
+	if none && told && v.Greeting == transport.GreetingClosed {
+		return &StageError{"dial", address, way}
+	}
+	return &StageError{"handshake", address, err}
 }
 
 // refuse answers an open by the server that we did not ask for.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,4 +107,24 @@ func TestConnectTimeoutWaitsAtJumpHost(t *testing.T) {
 			t.Errorf("got %v, want the jump host's refusal, two hours later", err)
 		}
 	})
+}
+
+// A proxy command that carries nothing is a dial that failed: that is all there is
+// to say. What it wrote in place of a version line is told with it.
+func TestDeadProxyCommand(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no sh")
+	}
+	for line, want := range map[string]string{
+		"false":                                  "dial db:22: proxy command false: it exited with status 1",
+		"sh -c 'echo no route >&2; exit 3'":      `dial db:22: proxy command sh: it exited with status 3; it said "no route"`,
+		"sh -c 'echo Welcome; echo gone >&2'":    `handshake db:22: version line: the peer closed the connection before its version line; it sent "Welcome"`,
+		"sh -c 'echo Welcome; echo x>&2; false'": `handshake db:22: version line: the peer closed the connection before its version line; it sent "Welcome": proxy command sh: it exited with status 1; it said "x"`,
+	} {
+		_, err := adit.Dial(t.Context(), "u@db", &adit.Config{CheckHostKey: adit.FixedHostKey(newSigner(t).PublicKey()),
+			Dial: ways.Command{Line: line, Shell: "/bin/sh"}.Dial})
+		if err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", line, err, want)
+		}
+	}
 }

@@ -31,7 +31,7 @@ func (d Fdpass) dial(ctx context.Context) (net.Conn, error) {
 	f, err := receive(near)
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = &fdpassError{what: "it passed no connection in time"}
+			err = &fdpassError{"it passed no connection in time", fdpassHint}
 		}
 		if err == io.EOF {
 			e := p.outcome("it closed its standard output, and still runs")

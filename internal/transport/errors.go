@@ -72,15 +72,14 @@ type VersionError struct {
 
 func (e *VersionError) Error() string {
 	s := "version line: " + e.Text
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
+	if len(e.Lines) > 0 {
+		s += fmt.Sprintf("; it sent %q", strings.Join(e.Lines, " | "))
 	}
-	if len(e.Lines) == 0 {
-		return s
-	}
-	s += fmt.Sprintf("; it sent %q", strings.Join(e.Lines, " | "))
-	if e.Count > len(e.Lines) {
+	if e.Count > len(e.Lines) && len(e.Lines) > 0 {
 		s += fmt.Sprintf(" and more, %d lines in all", e.Count)
+	}
+	if e.Err != nil { // which may quote others, such as a proxy command
+		s += ": " + e.Err.Error()
 	}
 	return s
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/adit-ssh/adit/trace"
 )
@@ -34,6 +35,9 @@ func (c *Conn) readVersion(ctx context.Context) (string, error) {
 		return "", g.wrong(tooLate, err)
 	case err == errPeerClosed:
 		err = nil
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		err = errno // and not the addresses again
 	}
 	return "", g.wrong(peerClosed, err)
 }
