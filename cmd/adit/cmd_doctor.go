@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/adit-ssh/adit/internal/doctor"
+	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -89,12 +90,8 @@ func runDoctor(cmd *cobra.Command, args []string) error {
 		return runAsGUI(cmd, asJSON, args)
 	}
 	os.Setenv("SSH_ASKPASS_REQUIRE", "never") // nobody is asked, not for a proxy's password either
-	a.Host = a.target.Host
-	if err := a.throughProxy(cmd.Context()); err != nil {
-		return err
-	}
 	r := doctor.Run(cmd.Context(), doctor.Options{
-		Proxy: a.Proxy,
+		Complete: func(o *setup.Options) error { return a.throughProxy(cmd.Context(), o) },
 		SSH: sshconfig.Options{Host: a.target.Host, RemoteUser: a.target.User, File: a.file,
 			CommandLine: slices.Concat(a.overrides, a.options), Stdio: a.stdio != nil},
 		GUI: surroundings,

@@ -114,7 +114,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.verbose > 0 {
 		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
 	}
-	if err := a.throughProxy(ctx); err != nil {
+	if err := a.throughProxy(ctx, &a.Options); err != nil {
 		return err
 	}
 	if err := a.route(); err != nil {

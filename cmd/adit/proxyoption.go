@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/setup"
 )
 
 // proxyOption reads -o AditProxy=…, which is adit's own: ssh_config has no word
@@ -22,16 +24,16 @@ func proxyOption(option string) (proxy string, ok bool) {
 }
 
 // throughProxy sets the proxy that -o AditProxy names, as `adit connect -x` does.
-// The configuration was applied, so that Host is the server's name.
-func (a *sshArgs) throughProxy(ctx context.Context) error {
+// The configuration was applied, so that o.Host is the server's name.
+func (a *sshArgs) throughProxy(ctx context.Context, o *setup.Options) error {
 	if a.proxy == "" || strings.EqualFold(a.proxy, "none") {
 		return nil
 	}
-	if a.Route.Jump != "" || a.Route.Command != "" {
+	if o.Route.Jump != "" || o.Route.Command != "" {
 		return errTwoWays
 	}
 	w := new(way)
-	if err := (&connectArgs{proxy: a.proxy}).through(w, a.Host); err != nil {
+	if err := (&connectArgs{proxy: a.proxy}).through(w, o.Host); err != nil {
 		return &usageError{"ssh", err}
 	}
 	if w.Proxy == "" { // "env", and the environment names none
@@ -42,7 +44,7 @@ func (a *sshArgs) throughProxy(ctx context.Context) error {
 	}
 	p, err := w.proxy()
 	if err == nil {
-		a.Proxy = &p
+		o.Proxy = &p
 	}
 	return err
 }

@@ -48,7 +48,9 @@ func (e *exam) checkAgent(ctx context.Context) {
 	}
 	switch {
 	case err != nil:
-		// Keys in files may do: the login's check tells.
+		// Keys in files may do: the login's check tells. It is not to wait for
+		// this one again.
+		e.set.IdentityAgent, e.agentGone = "none", true
 		c.Status, c.Text = Warning, oneLine(err.Error())
 		c.Meaning = "the agent does not answer, so its keys can't be used (" + from + ")"
 		c.Fix = "start one: eval $(ssh-agent); ssh-add. Or name one that runs: IdentityAgent PATH"
@@ -63,7 +65,7 @@ func (e *exam) checkAgent(ctx context.Context) {
 // only keys that are limited to some servers need it.
 func (e *exam) checkBind(ctx context.Context) {
 	path, _ := e.agentSocket()
-	if path == "" || path == "none" || e.client == nil {
+	if path == "" || path == "none" || e.client == nil || e.agentGone {
 		return
 	}
 	hostKey, sessionID, signature := e.client.Binding()

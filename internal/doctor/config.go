@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,9 +53,13 @@ func (e *exam) checkConfig(ctx context.Context) bool {
 	if d := e.conf.ConnectTimeout; d > 0 && (d < e.limit || e.o.GUI == nil) {
 		e.limit = d
 	}
-	e.set = setup.Options{LookOnly: true, Proxy: e.o.Proxy, Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
+	e.set = setup.Options{LookOnly: true, Notice: func(text string) { e.notices = append(e.notices, oneLine(text)) }, Tracer: e.events}
 	e.set.Route.File = e.o.SSH.File
-	if err = e.set.Apply(e.conf); err == nil {
+	err = e.set.Apply(e.conf)
+	if err == nil && e.o.Complete != nil {
+		err = e.o.Complete(&e.set)
+	}
+	if err == nil {
 		e.cfg, err = e.set.Config()
 	}
 	if err != nil {
@@ -78,10 +83,16 @@ func (e *exam) describe(c *Check) {
 			files = append(files, o.File)
 		}
 		if o != (sshconfig.Origin{}) && slices.Contains(matters, v.Keyword) {
-			c.Details = append(c.Details, oneLine(fmt.Sprintf("%s %s (%s)", v.Keyword, v.Text, o)))
+			c.Details = append(c.Details, oneLine(fmt.Sprintf("%s %s (%s)", v.Keyword, withoutLogins(v.Text), o)))
 		}
 	}
 	if c.Text = strings.Join(files, ", "); len(files) == 0 {
 		c.Text = "no file says anything about this host"
 	}
 }
+
+// logins are those in URLs, as proxies have them: people show reports to others.
+var logins = regexp.MustCompile(`(\b[a-z][a-z0-9+.-]*://[^\s:/@'"]*):[^\s'"]*@`)
+
+// withoutLogins takes the passwords out of URLs.
+func withoutLogins(s string) string { return logins.ReplaceAllString(s, "$1:***@") }

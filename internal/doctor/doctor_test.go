@@ -17,6 +17,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/socks"
 	"github.com/adit-ssh/adit/sshconfig"
@@ -275,7 +276,13 @@ func TestNestedSSH(t *testing.T) {
 func TestProxyRefuses(t *testing.T) {
 	proxy := says(t, "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
 	p := newPatient(t, base+"ConnectTimeout 5\n", "", "{PORT}", "22981", "{USER}", "ann", "{PROXY}", proxy)
-	r := p.examine(t, Options{Proxy: &dial.Proxy{Address: "127.0.0.1:" + proxy, Protocol: socks.HTTPConnect}})
+	r := p.examine(t, Options{Complete: func(o *setup.Options) error {
+		if o.Host != "127.0.0.1" {
+			t.Errorf("completed for %q, want the HostName", o.Host)
+		}
+		o.Proxy = &dial.Proxy{Address: "127.0.0.1:" + proxy, Protocol: socks.HTTPConnect}
+		return nil
+	}})
 	if r.ExitStatus() != int(StageProxy) {
 		t.Errorf("exit status %d, want %d", r.ExitStatus(), StageProxy)
 	}

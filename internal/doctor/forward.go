@@ -1,15 +1,17 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/setup"
 )
@@ -17,11 +19,12 @@ import (
 // checkForwards looks at each forward's local port and at its target. Nothing is
 // forwarded.
 func (e *exam) checkForwards(ctx context.Context) {
-	for _, f := range e.conf.RemoteForwards {
-		e.skip(StageForward, "RemoteForward at "+f.Origin.String(), "only a connection that stays can tell")
-	}
 	for _, s := range setup.Forwards(e.conf) {
-		e.checkPort(ctx, s)
+		if s.Remote {
+			e.skip(StageForward, "remote "+s.String(), "whether the server may listen is not asked: that would open the port there")
+		} else {
+			e.checkPort(ctx, s)
+		}
 		if !s.Dynamic {
 			e.checkTarget(ctx, s)
 		}
@@ -31,12 +34,19 @@ func (e *exam) checkForwards(ctx context.Context) {
 // checkPort tries to listen, and stops again.
 func (e *exam) checkPort(ctx context.Context, s forward.Spec) {
 	c := Check{Stage: StageForward, Subject: s.String(), Status: OK, Text: "the local port is free"}
+	cfg := setup.ForwardConfig(e.conf)
 	if s.ListenPath != "" {
-		e.skip(StageForward, s.String(), "it listens on a unix socket, which is not there yet")
-		return
+		c.Text = "the unix socket can be made"
+		if fi, err := os.Lstat(s.ListenPath); err == nil && fi.Mode()&os.ModeSocket != 0 && cfg.ReplaceSocket {
+			c.Text = "the unix socket is there, and would be replaced (StreamLocalBindUnlink)"
+			e.add(c)
+			return
+		}
+		cfg.ReplaceSocket = false
 	}
 	began := time.Now()
-	f, err := forward.Listen(ctx, s, forward.Config{GatewayPorts: e.conf.GatewayPorts, Network: e.set.AddressFamily})
+	s.TargetPath = "" // is another check's
+	f, err := forward.Listen(ctx, s, cfg)
 	c.Took = time.Since(began)
 	if err == nil {
 		if skipped := f.Skipped(); len(skipped) > 0 {
@@ -47,9 +57,12 @@ func (e *exam) checkPort(ctx context.Context, s forward.Spec) {
 		e.add(c)
 		return
 	}
-	c.Status, c.Text = Failed, oneLine(err.Error())
-	c.Meaning = "the local port can't be listened on"
-	c.Fix = "choose another port"
+	c.Status, c.Text = Failed, oneLine(cmp.Or(errors.Unwrap(err), err).Error()) // without the subject
+	c.Meaning, c.Fix = "the local port can't be listened on", "choose another port"
+	if s.ListenPath != "" {
+		c.Meaning = "the unix socket can't be made"
+		c.Fix = "remove what an earlier connection has left there, or set StreamLocalBindUnlink yes; its folder must be there and be yours"
+	}
 	if l, ok := errors.AsType[*forward.ListenError](err); ok {
 		c.Text = oneLine(l.Error())
 		if l.Holder != "" {
@@ -60,13 +73,14 @@ func (e *exam) checkPort(ctx context.Context, s forward.Spec) {
 	e.add(c)
 }
 
-// checkTarget opens a channel to the target, and closes it.
+// checkTarget opens a connection to the target, from the server or for a remote
+// forward from here, and closes it.
 func (e *exam) checkTarget(ctx context.Context, s forward.Spec) {
-	target := net.JoinHostPort(s.Host, strconv.Itoa(int(s.HostPort)))
+	network, target, try := "tcp", net.JoinHostPort(s.Host, strconv.Itoa(int(s.HostPort))), fmt.Sprintf("nc -vz %s %d", s.Host, s.HostPort)
 	if s.TargetPath != "" {
-		target = s.TargetPath
+		network, target, try = "unix", s.TargetPath, "ls -l "+s.TargetPath
 	}
-	if e.client == nil {
+	if e.client == nil && !s.Remote {
 		e.skip(StageForward, "target "+target, "there is no connection")
 		return
 	}
@@ -76,10 +90,13 @@ func (e *exam) checkTarget(ctx context.Context, s forward.Spec) {
 	began := time.Now()
 	var nc net.Conn
 	var err error
-	if s.TargetPath != "" {
-		nc, err = e.client.DialContext(ctx, "unix", s.TargetPath)
-	} else {
-		nc, err = e.client.OpenDirect(ctx, s.Host, s.HostPort, netip.AddrPort{})
+	switch {
+	case !s.Remote:
+		nc, err = e.client.DialContext(ctx, network, target)
+	case network == "unix":
+		nc, err = dial.Unix{Path: target}.Dial(ctx, target)
+	default:
+		nc, err = dial.TCP{Network: e.set.AddressFamily}.Dial(ctx, target)
 	}
 	c.Took = time.Since(began)
 	if err == nil {
@@ -88,8 +105,14 @@ func (e *exam) checkTarget(ctx context.Context, s forward.Spec) {
 		return
 	}
 	c.Status, c.Text = Failed, oneLine(err.Error())
+	if s.Remote {
+		c.Meaning = "who connects to the server's port would be refused: nothing answers at the target, which is reached from here"
+		c.Fix = "start what is to be reached there, or mend the forward's target; try it here: " + try
+		e.add(c)
+		return
+	}
 	c.Meaning = "the server can't reach the target; its name is looked up there"
-	c.Fix = "try it on the server: nc -vz " + s.Host + " " + strconv.Itoa(int(s.HostPort))
+	c.Fix = "try it on the server: " + try
 	if o, ok := errors.AsType[*adit.OpenError](err); ok && o.Reason == 1 {
 		c.Meaning = "the server does not allow connections to that target"
 		c.Fix = "see AllowTcpForwarding and PermitOpen in its sshd_config, and permitopen or restrict in authorized_keys"

@@ -71,7 +71,7 @@ func (e *exam) guiCommand() {
 	}
 	all := commands(command)
 	if len(all) > 1 && strings.ContainsAny(command, ";&") {
-		e.guiFinding(Warning, "ProxyCommand", oneLine("ProxyCommand "+command), "it is run behind exec: of several commands only the first one is run", "put them into a script")
+		e.guiFinding(Warning, "ProxyCommand", oneLine("ProxyCommand "+withoutLogins(command)), "it is run behind exec: of several commands only the first one is run", "put them into a script")
 	}
 	words := all[0]
 	for len(words) > 0 && words[0] == "exec" {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/trace"
@@ -25,8 +26,10 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 		keyword, value, from = "ProxyJump", e.conf.ProxyJump, e.from("ProxyJump")
 	}
 	e.skip(StageName, "", "the way there is "+keyword)
-	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + value), Details: []string{"set by " + from}}
-	nested := e.nested()
+	c := Check{Stage: StageProxy, Status: OK, Text: oneLine(keyword + " " + withoutLogins(value)), Details: []string{"set by " + from}}
+	if nested := e.nested(); nested != "" {
+		c.Details = append(c.Details, nested)
+	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*e.limit, fmt.Errorf("no answer within %v", 2*e.limit))
 	defer cancel()
@@ -35,12 +38,6 @@ func (e *exam) checkProxy(ctx context.Context) bool {
 	c.Took = time.Since(began)
 	if err != nil {
 		e.failProxy(&c, err)
-	}
-	if nested != "" {
-		c.Details = append(c.Details, nested)
-		if c.Status == Failed {
-			c.Meaning, c.Fix = nestedMeaning, nestedFix
-		}
 	}
 	e.add(c)
 	return err == nil
@@ -57,6 +54,19 @@ func (e *exam) failProxy(c *Check, err error) {
 	if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
 		c.Fix = h.Hint()
 	}
+	if e.nested() != "" {
+		c.Meaning, c.Fix = nestedMeaning, nestedFix
+	}
+}
+
+// proxyCheck returns the proxy's check, nil if there is none.
+func (e *exam) proxyCheck() *Check {
+	for i := range e.r.Checks {
+		if e.r.Checks[i].Stage == StageProxy {
+			return &e.r.Checks[i]
+		}
+	}
+	return nil
 }
 
 // proxyFailed finds out whether the connection ended by the fault of the command
@@ -67,20 +77,30 @@ func (e *exam) proxyFailed() bool {
 	if !ok {
 		return false
 	}
-	if _, _, came := event[trace.Version](e); came {
+	c := e.proxyCheck()
+	if _, _, came := event[trace.Version](e); came || c == nil {
 		return false
 	}
-	for i := range e.r.Checks {
-		if c := &e.r.Checks[i]; c.Stage == StageProxy {
-			e.failProxy(c, broken)
-			return true
+	if v, ok := errors.AsType[*adit.VersionError](e.err); ok {
+		for _, l := range v.Lines {
+			c.Details = append(c.Details, "it sent: "+oneLine(l))
 		}
 	}
-	return false
+	e.failProxy(c, broken)
+	return true
+}
+
+// warnNested warns of a command that got to the server and may log in elsewhere
+// all the same: such scripts look at who started them.
+func (e *exam) warnNested() {
+	if c := e.proxyCheck(); c != nil && c.Status == OK && e.nested() != "" {
+		c.Status, c.Meaning, c.Fix = Warning, nestedWarning, nestedFix
+	}
 }
 
 const (
 	nestedMeaning = "the command logs in on another host with ssh, so that host's greeting comes where the server's version line belongs, and then silence"
+	nestedWarning = "it works from here, but the command has an ssh that logs in on another host; started by another program it may take that way, and then nothing connects"
 	nestedFix     = "let ssh be a pipe: ProxyCommand ssh -W %h:%p JUMPHOST, or better ProxyJump JUMPHOST"
 )
 

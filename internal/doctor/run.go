@@ -12,7 +12,6 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
-	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/sshconfig"
 	"github.com/adit-ssh/adit/trace"
@@ -26,8 +25,9 @@ const defaultPatience = 10 * time.Second
 type Options struct {
 	// SSH is the host and the command line, as for `adit ssh`.
 	SSH sshconfig.Options
-	// Proxy is AditProxy; nil for none.
-	Proxy *dial.Proxy
+	// Complete sets what the configuration does not say, such as Options.Proxy,
+	// once its host's name and way are known; nil sets nothing.
+	Complete func(*setup.Options) error
 	// GUI tells that the process runs in the surroundings of a program started
 	// from the desktop, and what the person has otherwise; nil for no such thing.
 	GUI *Surroundings
@@ -54,6 +54,7 @@ type exam struct {
 	connected time.Time // when the SSH connection began
 	client    *adit.Client
 	err       error // why there is no client
+	agentGone bool  // it did not answer
 	shown     shown
 	keys      map[string]string // where the keys to log in with come from, by type and fingerprint
 	events    *trace.Recorder

@@ -54,13 +54,14 @@ func (e *exam) checkVersion() {
 		if c.Meaning == "" {
 			c.Meaning = "what answers there is no SSH server"
 		}
-		if e.conf.ProxyCommand != "" && (e.nested() != "" || ve.Greeting == "text") {
+		if e.nested() != "" {
 			c.Meaning, c.Fix = nestedMeaning, nestedFix+" ("+e.from("ProxyCommand")+")"
 		}
 	case !ok:
 		c.Status, c.Text = Failed, oneLine(e.err.Error())
 		c.Meaning = "the connection ended before the server said who it is"
 	default:
+		e.warnNested()
 		c.Text, c.Took = oneLine(v.Peer), at.Sub(e.connected)
 		if e.o.GUI != nil && longest > libsshLine {
 			c.Status = Warning
