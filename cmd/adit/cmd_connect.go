@@ -18,6 +18,8 @@ import (
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/fdpass"
 	"github.com/adit-ssh/adit/internal/rawpipe"
+	"github.com/adit-ssh/adit/internal/setup"
+	"github.com/adit-ssh/adit/sshconfig"
 )
 
 const connectHelp = `Connects standard input and output to HOST PORT, byte for byte, as nc does: a
@@ -40,12 +42,16 @@ looks names up itself, but for SOCKS4. A password is asked for as ssh asks, or i
 ADIT_PROXY_PASSWORD's; in a URL (socks5://USER:PASSWORD@HOST) others on this
 machine can see it.
 
+With -J the way leads through other SSH servers, for clients that know no ProxyJump.
+What holds for them stands in ~/.ssh/config; their questions are asked on the
+terminal or by SSH_ASKPASS, and --timeout stands still meanwhile.
+
 The exit status is 0 when the connection has ended, and 255 for an error.`
 
 // connectArgs is the command line of `adit connect`.
 type connectArgs struct {
 	proxy, protocol, user, ca string
-	unix                      string
+	unix, jump, config        string
 	ip4, ip6                  bool
 	fdpass, noInband, clean   bool
 	timeout                   time.Duration
@@ -59,6 +65,7 @@ func connectCommand() *cobra.Command {
 		Short: "Connect standard input and output to a server: a ProxyCommand",
 		Long:  connectHelp,
 		Example: `  ssh -o ProxyCommand='adit connect -x proxy:1080 %h %p' host
+  ssh -o ProxyCommand='adit connect -J you@bastion %h %p' host
   adit connect --no-inband -U /run/service.sock </dev/null`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w, err := a.way(args)
@@ -76,6 +83,8 @@ func connectCommand() *cobra.Command {
 	f.StringVarP(&a.user, "user", "P", "", "the proxy's user")
 	f.StringVar(&a.ca, "proxy-ca", "", "authorities of an https proxy's certificate, in PEM, instead of the system's")
 	f.StringVarP(&a.unix, "unix", "U", "", "connect to this unix socket; HOST and PORT may be left out")
+	f.StringVarP(&a.jump, "jump", "J", "", "go through these SSH servers: [user@]host[:port], several separated by commas")
+	f.StringVarP(&a.config, "config", "F", "", "with -J: read this file in place of ~/.ssh/config and the system's")
 	f.BoolVarP(&a.ip4, "ipv4", "4", false, "IPv4 only")
 	f.BoolVarP(&a.ip6, "ipv6", "6", false, "IPv6 only")
 	f.BoolVar(&a.fdpass, "fdpass", false, "pass the connected socket over standard output, and end")
@@ -98,6 +107,8 @@ type way struct {
 	// Password is the user's, once it is known.
 	Password string
 	CA       string // a file of authorities in PEM; "" is the system's
+	Jump     string // jump hosts, as ProxyJump has them; "" is none
+	Config   string // of jump hosts, as ssh -F has it
 }
 
 // way reads the arguments.
@@ -106,6 +117,10 @@ func (a *connectArgs) way(args []string) (*way, error) {
 	if a.timeout < 0 {
 		return nil, fmt.Errorf("bad --timeout %v: 0 is for ever", a.timeout)
 	}
+	if err := a.hops(); err != nil {
+		return nil, err
+	}
+	w.Jump, w.Config = a.jump, a.config
 	if a.unix != "" {
 		if len(args) != 0 && len(args) != 2 {
 			return nil, errors.New("with -U, HOST and PORT are left out")
@@ -134,6 +149,27 @@ func (a *connectArgs) way(args []string) (*way, error) {
 		w.Network = "tcp6"
 	}
 	return w, a.through(w, host)
+}
+
+// hops checks what is said about jump hosts.
+func (a *connectArgs) hops() error {
+	if strings.EqualFold(a.jump, "none") {
+		a.jump = ""
+	}
+	switch {
+	case a.jump == "" && a.config != "":
+		return errors.New("-F is about jump hosts, and -J names none")
+	case a.jump == "":
+		return nil
+	case a.unix != "" || a.proxy != "":
+		return errors.New("-J is one way to the server, and -x and -U are others: leave one out; a jump host's own proxy stands in its configuration")
+	case a.ip4 || a.ip6:
+		return errors.New("with -J the last jump host looks HOST up: leave out -4 and -6")
+	}
+	if _, _, err := sshconfig.LastHop(a.jump); err != nil {
+		return fmt.Errorf("bad -J %q: %w", a.jump, err)
+	}
+	return nil
 }
 
 // protocols are nc's words for -X.
@@ -203,11 +239,18 @@ func (w *way) login(ctx context.Context) error {
 
 var errNoPassword = errors.New("there is neither a terminal nor SSH_ASKPASS to ask")
 
-// tls reports whether the connection is more than a socket.
-func (w *way) tls() bool { return strings.HasPrefix(w.Proxy, "https:") }
+// bare reports whether the connection is a socket and nothing else.
+func (w *way) bare() bool { return w.Jump == "" && !strings.HasPrefix(w.Proxy, "https:") }
 
-// dial connects.
-func (w *way) dial(ctx context.Context) (net.Conn, error) {
+// dial connects. Jump hosts may have questions, which clock does not count, and
+// warnings.
+func (w *way) dial(ctx context.Context, clock *rawpipe.Clock, warn func(text string)) (net.Conn, error) {
+	if w.Jump != "" {
+		o := &setup.Options{Prompter: &timed{clock: clock, terminal: terminal{lifetime: ctx}}, Notice: warn}
+		o.Lifetime = ctx
+		o.Route = setup.Route{Jump: w.Jump, File: w.Config, Stderr: os.Stderr}
+		return o.Jump(ctx, w.Address)
+	}
 	if w.Network == "unix" {
 		return dial.Unix{Path: w.Address}.Dial(ctx, w.Address)
 	}
@@ -262,19 +305,35 @@ func (a *connectArgs) run(ctx context.Context, w *way) error {
 		}
 		return passConnection(ctx, w, a.timeout)
 	}
+	clock := rawpipe.NewClock(a.timeout)
 	p := &rawpipe.Pipe{
 		In: os.Stdin, Out: os.Stdout, CloseOut: rawpipe.CloseOut(os.Stdout), Gone: rawpipe.Gone(os.Stdout),
-		Timeout: a.timeout, NotSSH: a.noInband, Clean: a.clean,
+		Clock: clock, NotSSH: a.noInband, Clean: a.clean,
 		Program: "adit_" + version, Hint: hint,
 		Skipped: func(line string) { a.noteText("left out before the version line: " + line) },
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			if loginErr != nil {
 				return nil, loginErr
 			}
-			return w.dial(ctx)
+			return w.dial(ctx, clock, func(text string) { warn(text); a.noteText(text) })
 		},
 	}
 	return p.Run(ctx)
+}
+
+// warn tells what a jump host's configuration or login gives cause for.
+func warn(text string) { fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n")) }
+
+// timed is a terminal whose questions a clock does not count.
+type timed struct {
+	clock *rawpipe.Clock
+	terminal
+}
+
+// Ask implements setup.Prompter.
+func (t *timed) Ask(ctx context.Context, question string, echo bool) (string, bool, error) {
+	defer t.clock.Pause()()
+	return t.terminal.Ask(ctx, question, echo)
 }
 
 // fdpassError is a standard output over which nothing can be passed.

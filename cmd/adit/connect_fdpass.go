@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,12 +16,15 @@ import (
 
 // passConnection connects and passes the connection over standard output. Of a
 // proxy without TLS it is the socket itself, from which no byte behind the
-// proxy's answer was read; else it is one end of a socket pair, whose other end
-// belongs to a process of its own.
+// proxy's answer was read; else, and through jump hosts, it is one end of a socket
+// pair, whose other end belongs to a process of its own.
 func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
 	limit := timeout
-	if w.tls() && limit > 0 {
-		limit += time.Second // the process that pumps knows the stage
+	switch {
+	case w.Jump != "":
+		limit = 0 // the process that pumps may ask questions, and knows how long they take
+	case !w.bare() && limit > 0:
+		limit += time.Second // it knows the stage
 	}
 	limited, stop := rawpipe.Limit(ctx, limit)
 	defer stop()
@@ -37,10 +41,10 @@ func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
 		}
 	}()
 
-	if w.tls() {
+	if !w.bare() {
 		return passPumped(limited, w, timeout)
 	}
-	conn, err := w.dial(limited)
+	conn, err := w.dial(limited, nil, nil) // no questions without jump hosts
 	if err != nil {
 		return err
 	}
@@ -60,8 +64,9 @@ type pumpOrder struct {
 
 // pumpReport is what it answers.
 type pumpReport struct {
-	Err  string // "" when it is connected
-	Hint string
+	Err      string // "" when it is connected
+	Hint     string
+	Warnings []string // for the person
 }
 
 // pumpedError is the error of the process that pumps.
@@ -76,13 +81,15 @@ const maxReport = 64 << 10
 // until one of them has ended. report is called once.
 func serveOrder(ctx context.Context, order pumpOrder, local net.Conn, gone <-chan struct{}, report func(pumpReport) error) error {
 	defer local.Close()
-	limited, stop := rawpipe.Limit(ctx, order.Timeout)
+	clock := rawpipe.NewClock(order.Timeout)
+	limited, stop := clock.Limit(ctx)
 	defer stop()
-	conn, err := order.Way.dial(limited)
+	var warned warnings
+	conn, err := order.Way.dial(limited, clock, warned.add)
 	if err != nil {
-		return errors.Join(err, report(pumpReport{err.Error(), hint(err)}))
+		return errors.Join(err, report(pumpReport{err.Error(), hint(err), warned.take()}))
 	}
-	if err := report(pumpReport{}); err != nil {
+	if err := report(pumpReport{Warnings: warned.take()}); err != nil {
 		conn.Close()
 		return err
 	}
@@ -95,6 +102,28 @@ func serveOrder(ctx context.Context, order pumpOrder, local net.Conn, gone <-cha
 		Dial: func(context.Context) (net.Conn, error) { return conn, nil },
 	}
 	return p.Run(ctx)
+}
+
+// warnings are kept until they are reported; what comes later nobody sees.
+type warnings struct {
+	mu       sync.Mutex
+	texts    []string // guarded by mu
+	reported bool     // guarded by mu
+}
+
+func (w *warnings) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.reported {
+		w.texts = append(w.texts, text)
+	}
+}
+
+func (w *warnings) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reported = true
+	return w.texts
 }
 
 // pumpDrain is how long the client's last bytes may take when it has gone.

@@ -56,6 +56,11 @@ func passPumped(ctx context.Context, w *way, timeout time.Duration) error {
 	if w.CA, err = absolute(w.CA); err != nil {
 		return err
 	}
+	if w.Config != "none" {
+		if w.Config, err = absolute(w.Config); err != nil {
+			return err
+		}
+	}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the process that pumps: %w", err)
 	}
@@ -97,6 +102,9 @@ func hire(ctx context.Context, orders net.Conn, order pumpOrder) error {
 	if err == nil {
 		err = json.NewDecoder(io.LimitReader(orders, maxReport)).Decode(&report)
 	}
+	for _, text := range report.Warnings {
+		warn(text)
+	}
 	switch {
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded):
 		return context.Cause(ctx)
@@ -116,7 +124,7 @@ const pumpVerb = "connect-pump"
 func pumpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    pumpVerb,
-		Short:  "What adit connect --fdpass leaves behind for an https proxy",
+		Short:  "What adit connect --fdpass leaves behind for an https proxy and jump hosts",
 		Hidden: true,
 		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {

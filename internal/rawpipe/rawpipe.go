@@ -43,8 +43,10 @@ type Pipe struct {
 	// Dial reaches the server. The connection has CloseWrite.
 	Dial func(context.Context) (net.Conn, error)
 	// Timeout bounds the time until the server's first byte, and with NotSSH
-	// until the connection is there. 0 is for ever.
+	// until the connection is there. 0 is for ever. Who may ask a person meanwhile
+	// gives the Clock in place of it.
 	Timeout time.Duration
+	Clock   *Clock
 	// NotSSH says that the client may speak anything: nothing is told in band,
 	// the server need not speak first, and EOF from the client is passed on as a
 	// half-close.
@@ -120,7 +122,7 @@ func (p *Pipe) drain(in *input, over <-chan struct{}) {
 }
 
 func (p *Pipe) run(ctx context.Context, in *input) error {
-	limited, stop := Limit(ctx, p.Timeout)
+	limited, stop := cmp.Or(p.Clock, NewClock(p.Timeout)).Limit(ctx)
 	defer stop()
 	conn, err := p.dial(limited)
 	if err != nil {
@@ -178,20 +180,6 @@ func (p *Pipe) run(ctx context.Context, in *input) error {
 			fromClient = nil
 		}
 	}
-}
-
-// Limit returns a context that ends after d, with a cause that says so and is
-// os.ErrDeadlineExceeded; 0 is never. It has no deadline, since what is dialled
-// would run into that by itself a moment before, and not know the cause.
-func Limit(ctx context.Context, d time.Duration) (limited context.Context, stop func()) {
-	limited, cancel := context.WithCancelCause(ctx)
-	if d == 0 {
-		return limited, func() { cancel(nil) }
-	}
-	timer := time.AfterFunc(d, func() {
-		cancel(fmt.Errorf("no answer within %v: %w", d, os.ErrDeadlineExceeded))
-	})
-	return limited, func() { timer.Stop(); cancel(nil) }
 }
 
 // abandon is how long a Dial may take to name its stage when its time is over.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -218,6 +219,45 @@ func TestRunTells(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A clock counts only the time in which nobody is asked, whichever questions
+// overlap, also one that was asked before it began.
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewClock(10 * time.Second)
+		early := c.Pause()
+		ctx, stop := c.Limit(t.Context())
+		defer stop()
+		began := time.Now()
+		<-time.After(time.Hour)
+		early()
+		<-time.After(9 * time.Second)
+		first := c.Pause()
+		<-time.After(time.Minute)
+		second := c.Pause()
+		first()
+		<-time.After(time.Minute)
+		second()
+		<-ctx.Done()
+		if took := time.Since(began); took != time.Hour+2*time.Minute+10*time.Second {
+			t.Errorf("it ended after %v, want 10s besides the questions' time", took)
+		}
+		if err := context.Cause(ctx); !errors.Is(err, os.ErrDeadlineExceeded) || err.Error() != "no answer within 10s: i/o timeout" {
+			t.Errorf("its cause is %v", err)
+		}
+		c.Pause()() // too late, and harmless
+	})
+	synctest.Test(t, func(t *testing.T) {
+		c := NewClock(0)
+		ctx, stop := c.Limit(t.Context())
+		c.Pause()()
+		<-time.After(1000 * time.Hour)
+		if ctx.Err() != nil {
+			t.Errorf("without a limit it ended: %v", context.Cause(ctx))
+		}
+		stop()
+	})
 }
 
 // A client that goes away ends it at once, whatever it was doing, and so does a

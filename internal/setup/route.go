@@ -76,7 +76,7 @@ func (o *Options) dialer() func(context.Context, string) (net.Conn, error) {
 	command := dial.Command{Line: r.Command, Name: r.name, Stderr: r.Stderr}
 	switch {
 	case r.Jump != "":
-		return o.jump
+		return o.Jump
 	case r.Command == "-":
 		return dial.Stdio{}.Dial
 	case r.Command != "" && r.Fdpass:
@@ -102,10 +102,11 @@ func (o *Options) Direct() bool {
 	return o.Route.Jump == "" && o.Route.Command == "" && o.Proxy == nil
 }
 
-// jump connects through the last of the jump hosts. That is reached as a program
-// of its own would reach it, which is what OpenSSH starts (ssh.c: ssh -W with -l,
-// -p, -J, -F and -v): its own configuration holds, and none of our options.
-func (o *Options) jump(ctx context.Context, address string) (net.Conn, error) {
+// Jump connects to host:port through the last of the jump hosts, Route.Jump. That
+// is reached as a program of its own would reach it, which is what OpenSSH starts
+// (ssh.c: ssh -W with -l, -p, -J, -F and -v): its own configuration holds, and of
+// our options only who is asked and told, Route.File and Route.Stderr.
+func (o *Options) Jump(ctx context.Context, address string) (net.Conn, error) {
 	target, before, err := sshconfig.LastHop(o.Route.Jump)
 	if err != nil {
 		return nil, fmt.Errorf("ProxyJump %s: %w", o.Route.Jump, err)

@@ -95,7 +95,7 @@ func TestJumpChain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dialtest.Run(t, o.jump)
+		dialtest.Run(t, o.Jump)
 	})
 	t.Run("ssh -W", func(t *testing.T) {
 		o, err := written(t, "target", text)
