@@ -28,7 +28,7 @@ build: ## build bin/adit
 check: deps lint cross test ## all a change must pass: lint, cross builds, tests with the real peers
 
 .PHONY: full
-full: check tidy oracle fuzz bench ## check, then module tidiness, long comparisons, every fuzz target and the benchmarks
+full: check tidy oracle helpers fuzz bench ## check, then module tidiness, long comparisons, every fuzz target and the benchmarks
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
@@ -53,6 +53,10 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each; TEST narrows
 .PHONY: oracle
 oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH names another ssh
 	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run 'Oracle|AsSSH' ./sshconfig ./cmd/adit
+
+.PHONY: helpers
+helpers: ## a thousand runs of proxy commands and their helpers, which must leave nothing
+	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit
 
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios

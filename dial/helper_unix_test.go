@@ -83,6 +83,7 @@ func helper(mode string, args []string) int {
 	case "pass-and-stay":
 		deaf()
 		pass(fdOf(connect()))
+		fmt.Fprintln(os.Stderr, "passed")
 		select {}
 	case "pass-file":
 		f, err := os.Open("/dev/null")
@@ -145,6 +146,7 @@ func helper(mode string, args []string) int {
 		return join(c.(*net.TCPConn), far.(*net.UnixConn), far.(*net.UnixConn), func() { far.(*net.UnixConn).CloseWrite() })
 	case "never":
 		deaf()
+		fmt.Fprintln(os.Stderr, "not now")
 		select {}
 	default:
 		return fail(fmt.Errorf("no mode %q", mode))
