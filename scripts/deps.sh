@@ -7,7 +7,7 @@ set -u
 packages=(
   openssh-server openssh-client dropbear-bin tinysshd putty-tools
   python3-paramiko python3-asyncssh
-  gcc libc6-dev libssh-dev libssh2-1-dev
+  gcc libc6-dev libssh-dev libssh2-1-dev default-jdk-headless libjsch-java
   microsocks tinyproxy-bin dante-server
   erlang-base erlang-crypto erlang-public-key erlang-ssh
   libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2
@@ -16,7 +16,7 @@ packages=(
 # command that proves the peer is there, for systems without dpkg
 declare -A command_of=(
   [openssh-server]=sshd [openssh-client]=ssh [dropbear-bin]=dropbear
-  [tinysshd]=tinysshd [putty-tools]=plink [gcc]=gcc [erlang-base]=erl
+  [tinysshd]=tinysshd [putty-tools]=plink [gcc]=gcc [default-jdk-headless]=javac [erlang-base]=erl
   [ssh-audit]=ssh-audit [curl]=curl [netcat-openbsd]=nc [iproute2]=ip
   [microsocks]=microsocks [tinyproxy-bin]=tinyproxy [dante-server]=danted
 )

@@ -56,6 +56,7 @@ type connectArgs struct {
 	fdpass, noInband, clean   bool
 	timeout                   time.Duration
 	log                       string
+	told                      bool // what went wrong was printed
 }
 
 func connectCommand() *cobra.Command {
@@ -74,6 +75,9 @@ func connectCommand() *cobra.Command {
 			}
 			err = a.run(cmd.Context(), w)
 			a.note(w, err)
+			if a.told {
+				return exitError(255)
+			}
 			return err
 		},
 	}
@@ -309,7 +313,7 @@ func (a *connectArgs) run(ctx context.Context, w *way) error {
 	p := &rawpipe.Pipe{
 		In: os.Stdin, Out: os.Stdout, CloseOut: rawpipe.CloseOut(os.Stdout), Gone: rawpipe.Gone(os.Stdout),
 		Clock: clock, NotSSH: a.noInband, Clean: a.clean,
-		Program: "adit_" + version, Hint: hint,
+		Program: "adit_" + version, Hint: hint, Telling: a.tell,
 		Skipped: func(line string) { a.noteText("left out before the version line: " + line) },
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			if loginErr != nil {
@@ -319,6 +323,21 @@ func (a *connectArgs) run(ctx context.Context, w *way) error {
 		},
 	}
 	return p.Run(ctx)
+}
+
+// tell prints an error before the client is told: some clients end their helper
+// as soon as they are. A standard error that nobody reads does not hold it up.
+func (a *connectArgs) tell(err error) {
+	a.told = true
+	printed := make(chan struct{})
+	go func() { // ends with the print, or with the program
+		defer close(printed)
+		tell(err)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(100 * time.Millisecond):
+	}
 }
 
 // warn tells what a jump host's configuration or login gives cause for.

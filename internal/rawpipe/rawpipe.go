@@ -58,6 +58,9 @@ type Pipe struct {
 	// Program is told in the version line. Hint says what to do about an error.
 	Program string
 	Hint    func(error) string
+	// Telling, if not nil, is called before the client is told of an error, which
+	// may end us at once. It must not wait long.
+	Telling func(error)
 }
 
 // Run reaches the server and copies both ways until one of them ends. It returns
@@ -222,6 +225,9 @@ func (p *Pipe) tell(ctx context.Context, in *input, err error) error {
 		return err
 	}
 	in.told = true
+	if p.Telling != nil {
+		p.Telling(err)
+	}
 	text := "adit: " + err.Error()
 	if p.Hint != nil {
 		if h := p.Hint(err); h != "" {

@@ -143,7 +143,8 @@ func TestRunTells(t *testing.T) {
 		{"unreachable", func(r *rig) {
 			r.Dial = func(context.Context) (net.Conn, error) { return nil, unreachable }
 			r.Hint = func(error) string { return "try another" }
-		}, nil, "adit: connect to db:22: no route (try another)", "no route", 0},
+			r.Telling = func(err error) { r.Hint = func(error) string { return "try another, " + err.Error()[:7] } }
+		}, nil, "adit: connect to db:22: no route (try another, connect)", "no route", 0},
 		{"slow to connect", func(r *rig) { r.Dial = hang }, nil, "adit: connect to db:22 no answer within 8s: i/o timeout", "no answer", 8 * time.Second},
 		{"a dialer that is stuck", func(r *rig) {
 			r.Dial = func(context.Context) (net.Conn, error) { <-deaf; return nil, unreachable }

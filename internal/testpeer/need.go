@@ -85,6 +85,8 @@ var programs = map[string]program{
 	"gcc":              {"gcc libc6-dev", command("gcc")},
 	"libssh":           {"libssh-dev", file("/usr/include/libssh/libssh.h")},
 	"libssh2":          {"libssh2-1-dev", file("/usr/include/libssh2.h")},
+	"javac":            {"default-jdk-headless", command("javac")},
+	"jsch":             {"libjsch-java", file("/usr/share/java/jsch.jar")},
 	"microsocks":       {"microsocks", command("microsocks")},
 	"danted":           {"dante-server", command("danted")},
 	"tinyproxy":        {"tinyproxy-bin", command("tinyproxy")},
@@ -97,7 +99,7 @@ var programs = map[string]program{
 }
 
 // Need skips the test unless all the named programs are installed. A name is a
-// command, or libssh, paramiko, asyncssh, otp, nss_wrapper or pam_wrapper. Where make deps
+// command, or libssh, libssh2, jsch, paramiko, asyncssh, otp, nss_wrapper or pam_wrapper. Where make deps
 // could have installed them (CI is set, root, Linux) a missing one fails the
 // test.
 func Need(t testing.TB, names ...string) {
