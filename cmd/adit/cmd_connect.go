@@ -309,9 +309,9 @@ func (a *connectArgs) run(ctx context.Context, w *way) error {
 		}
 		return passConnection(ctx, w, a.timeout)
 	}
-	clock := rawpipe.NewClock(a.timeout)
+	clock, out := rawpipe.NewClock(a.timeout), rawpipe.Watch(os.Stdout)
 	p := &rawpipe.Pipe{
-		In: os.Stdin, Out: os.Stdout, CloseOut: rawpipe.CloseOut(os.Stdout), Gone: rawpipe.Gone(os.Stdout),
+		In: os.Stdin, Out: os.Stdout, CloseOut: out.CloseWrite, Gone: out.Gone(),
 		Clock: clock, NotSSH: a.noInband, Clean: a.clean,
 		Program: "adit_" + version, Hint: hint, Telling: a.tell,
 		Skipped: func(line string) { a.noteText("left out before the version line: " + line) },

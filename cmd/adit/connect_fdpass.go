@@ -31,7 +31,7 @@ func passConnection(ctx context.Context, w *way, timeout time.Duration) error {
 	// Nobody waits for a descriptor any more when standard output hangs up.
 	limited, cancel := context.WithCancelCause(limited)
 	defer cancel(nil)
-	gone, over := rawpipe.Gone(os.Stdout), make(chan struct{})
+	gone, over := rawpipe.Watch(os.Stdout).Gone(), make(chan struct{})
 	defer close(over)
 	go func() { // ends with the function
 		select {

@@ -158,7 +158,7 @@ func pumpCommand() *cobra.Command {
 				return err
 			}
 			defer raw.Close()
-			return serveOrder(ctx, order, local, rawpipe.Gone(raw), func(r pumpReport) error {
+			return serveOrder(ctx, order, local, rawpipe.Watch(raw).Gone(), func(r pumpReport) error {
 				close(hired)
 				return json.NewEncoder(orders).Encode(r)
 			})

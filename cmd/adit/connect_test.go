@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -141,6 +142,45 @@ func TestConnectLikeNC(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The end of what the server sends comes through a pipe while the client still has
+// something to send.
+func TestConnectServerEndsFirst(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	server := serveTCP(t, func(c *net.TCPConn) {
+		io.WriteString(c, "hello")
+		c.CloseWrite()
+		b, _ := io.ReadAll(c)
+		got <- string(b)
+	})
+	host, port, _ := net.SplitHostPort(server)
+	cmd := exec.Command("adit", "connect", "--no-inband", host, port)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	if b, err := io.ReadAll(out); string(b) != "hello" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+	io.WriteString(in, "still there")
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if b := <-got; b != "still there" {
+		t.Errorf("the server read %q", b)
 	}
 }
 

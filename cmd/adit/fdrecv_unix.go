@@ -46,8 +46,9 @@ func (a *fdrecvArgs) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return fmt.Errorf("what was passed is no connection: %w", err)
 	}
+	stdout := rawpipe.Watch(os.Stdout)
 	p := &rawpipe.Pipe{
-		In: os.Stdin, Out: os.Stdout, CloseOut: rawpipe.CloseOut(os.Stdout), Gone: rawpipe.Gone(os.Stdout), NotSSH: true,
+		In: os.Stdin, Out: os.Stdout, CloseOut: stdout.CloseWrite, Gone: stdout.Gone(), NotSSH: true,
 		Dial: func(context.Context) (net.Conn, error) { return conn, nil },
 	}
 	return p.Run(cmd.Context())

@@ -2,13 +2,16 @@
 
 package rawpipe
 
-import (
-	"os"
-	"syscall"
-)
+import "os"
 
-// Gone returns nil: that nobody reads f any more can't be known here.
-func Gone(syscall.Conn) <-chan struct{} { return nil }
+// Output is standard output.
+type Output struct{ f *os.File }
 
-// CloseOut returns a function that closes f.
-func CloseOut(f *os.File) func() error { return f.Close }
+// Watch returns f as an Output.
+func Watch(f *os.File) *Output { return &Output{f} }
+
+// Gone returns nil: that nobody reads any more can't be known here.
+func (o *Output) Gone() <-chan struct{} { return nil }
+
+// CloseWrite closes the file, which tells who reads that nothing more comes.
+func (o *Output) CloseWrite() error { return o.f.Close() }

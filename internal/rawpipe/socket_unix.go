@@ -9,37 +9,62 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Gone returns a channel that is closed when nobody can read any more what is
-// written to f, which is a pipe, a socket or a terminal and stays open; for a
-// file that is never. The goroutine that waits for it ends then, or with the
-// program.
-func Gone(f syscall.Conn) <-chan struct{} {
-	gone := make(chan struct{})
+// Output is standard output, or what a process that pumps has in its place: a
+// pipe, a socket, a terminal or a file. It stays its owner's to close.
+//
+// Goroutine: one that waits for the hang-up. It ends then, with CloseWrite of a
+// pipe, or with the program.
+type Output struct {
+	f    *os.File
+	gone chan struct{}
+	wake *os.File      // closed to end the goroutine; nil if that is not possible
+	over chan struct{} // closed when it has ended
+}
+
+// Watch begins to wait for the hang-up.
+func Watch(f *os.File) *Output {
+	o := &Output{f: f, gone: make(chan struct{}), over: make(chan struct{})}
 	fds := []unix.PollFd{{Fd: int32(descriptor(f))}} // errors and hang-ups are told unasked
+	woken, wake, err := os.Pipe()
+	if err == nil {
+		o.wake = wake
+		fds = append(fds, unix.PollFd{Fd: int32(descriptor(woken))})
+	}
 	go func() {
+		defer close(o.over)
+		if woken != nil {
+			defer woken.Close()
+		}
 		for {
 			n, err := unix.Poll(fds, -1)
 			if err == unix.EINTR {
 				continue
 			}
-			if n > 0 && err == nil {
-				close(gone)
+			if n > 0 && err == nil && fds[0].Revents != 0 {
+				close(o.gone)
 			}
 			return
 		}
 	}()
-	return gone
+	return o
 }
 
-// CloseOut returns a function that tells who reads f that nothing more comes. A
-// socket is shut down, since it may be standard input too.
-func CloseOut(f *os.File) func() error {
-	return func() error {
-		if err := unix.Shutdown(descriptor(f), unix.SHUT_WR); err == nil || err != unix.ENOTSOCK {
-			return err
-		}
-		return f.Close()
+// Gone is closed when nobody can read any more what is written; for a file that is
+// never.
+func (o *Output) Gone() <-chan struct{} { return o.gone }
+
+// CloseWrite tells who reads that nothing more comes. A socket is shut down, since
+// it may be standard input too. A pipe is closed, which its reader sees only when
+// nobody waits for its hang-up any more: that holds it open.
+func (o *Output) CloseWrite() error {
+	if err := unix.Shutdown(descriptor(o.f), unix.SHUT_WR); err == nil || err != unix.ENOTSOCK {
+		return err
 	}
+	if o.wake != nil {
+		o.wake.Close()
+		<-o.over
+	}
+	return o.f.Close()
 }
 
 // descriptor is f's, or -1. Unlike File.Fd it leaves a non-blocking one so.
