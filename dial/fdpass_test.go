@@ -107,6 +107,20 @@ func TestFdpassTimeout(t *testing.T) {
 	}
 }
 
+// A program that passes its own end of the socket pair has passed a connection to
+// nobody.
+func TestFdpassItself(t *testing.T) {
+	c, err := Fdpass{Line: line(t, "pass-itself")}.Dial(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("read %d bytes, %v; want its end", n, err)
+	}
+}
+
 // writerFunc is called with what is written.
 type writerFunc func([]byte)
 

@@ -109,7 +109,12 @@ func helper(mode string, args []string) int {
 		if err != nil {
 			return fail(err)
 		}
+		if mode == "pass-listener" {
+			unix.Listen(fd, 1)
+		}
 		pass(fd)
+	case "pass-itself": // the end that it was given
+		pass(1)
 	case "pass-socketpair": // whose other end is a program of its own
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err != nil {

@@ -20,12 +20,13 @@ func (e *exam) checkNegotiation() {
 	c := Check{Stage: StageNegotiation, Status: OK}
 	n, at, ok := event[trace.Negotiated](e)
 	ne, none := errors.AsType[*adit.NegotiationError](e.err)
+	_, before, _ := event[trace.Version](e)
 	switch {
 	case ok:
-		_, before, _ := event[trace.Version](e)
 		c.Took = at.Sub(before)
 		c.Text = strings.Join(unique(n.Kex, n.HostKey, n.CipherOut, n.CipherIn, n.MACOut, n.MACIn), ", ")
 	case none:
+		c.Took = e.ended.Sub(before)
 		c.Status, c.Text = Failed, "no "+ne.What+" algorithm in common"
 		c.Details = []string{"we offer: " + oneLine(strings.Join(ne.Local, ",")), "the server offers: " + oneLine(strings.Join(ne.Peer, ","))}
 		c.Meaning = "each side refuses what the other one can do: an old server, or a list in the configuration that is too short"

@@ -52,6 +52,7 @@ type exam struct {
 
 	nc        net.Conn  // to the server, until client has it
 	connected time.Time // when the SSH connection began
+	ended     time.Time // when the login was over, or had failed
 	client    *adit.Client
 	err       error // why there is no client
 	agentGone bool  // it did not answer
@@ -138,6 +139,7 @@ func (e *exam) connect(ctx context.Context) bool {
 	nc := e.nc
 	e.nc, e.connected = nil, time.Now()
 	e.client, e.err = adit.NewClient(ctx, nc, e.address, e.conf.User, e.cfg)
+	e.ended = time.Now()
 	return !e.proxyFailed()
 }
 

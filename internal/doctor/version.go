@@ -44,7 +44,7 @@ func (e *exam) checkVersion() {
 	ve, wrong := errors.AsType[*adit.VersionError](e.err)
 	switch {
 	case wrong:
-		c.Status, c.Text = Failed, oneLine(ve.Text)
+		c.Status, c.Text, c.Took = Failed, oneLine(ve.Text), e.ended.Sub(e.connected)
 		if len(c.Details) == 0 {
 			for _, l := range ve.Lines {
 				c.Details = append(c.Details, "it sent: "+oneLine(l))
@@ -58,7 +58,7 @@ func (e *exam) checkVersion() {
 			c.Meaning, c.Fix = nestedMeaning, nestedFix+" ("+e.from("ProxyCommand")+")"
 		}
 	case !ok:
-		c.Status, c.Text = Failed, oneLine(e.err.Error())
+		c.Status, c.Text, c.Took = Failed, oneLine(e.err.Error()), e.ended.Sub(e.connected)
 		c.Meaning = "the connection ended before the server said who it is"
 	default:
 		e.warnNested()
