@@ -28,7 +28,7 @@ const (
 // process is a running proxy command.
 //
 // Goroutines: one waits for the program, one reads its standard error. end waits
-// for both.
+// for both, but for the second not longer than endGrace: it may wait in a Write.
 type process struct {
 	name    string // in errors
 	cmd     *exec.Cmd

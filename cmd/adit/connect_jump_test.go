@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,7 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/adit-ssh/adit/internal/rawpipe"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -66,9 +69,8 @@ func TestConnectJump(t *testing.T) {
 	}
 }
 
-// A jump host's question is asked by SSH_ASKPASS, also by the process that pumps,
-// and --timeout stands still while the person thinks. Without anybody to ask it
-// fails at once, and says for what.
+// A jump host's question is asked by SSH_ASKPASS, also by the process that pumps.
+// Without anybody to ask it fails at once, and says for what.
 func TestConnectJumpAsks(t *testing.T) {
 	testpeer.Need(t, "ssh", "sshd", "ssh-keygen")
 	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
@@ -85,7 +87,7 @@ func TestConnectJumpAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, exec.Command("ssh-keygen", "-q", "-p", "-N", "opensesame", "-f", key))
+	mustRun(t, exec.Command("ssh-keygen", "-q", "-p", "-a", "1", "-N", "opensesame", "-f", key))
 	write := func(name, text string, mode os.FileMode) string {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), mode); err != nil {
@@ -95,11 +97,10 @@ func TestConnectJumpAsks(t *testing.T) {
 	}
 	config := write("config", fmt.Sprintf("Host one\nHostName %s\nPort %d\nUser %s\nIdentityFile %s\nUserKnownHostsFile %s\n",
 		server.Host(), server.Port(), server.User, key, server.KnownHosts(t)), 0o600)
-	// The person takes longer than --timeout lets the server take.
-	asks := write("askpass", "#!/bin/sh\necho \"$1\" >>"+dir+"/asked\nsleep 2\necho opensesame\n", 0o700)
+	asks := write("askpass", "#!/bin/sh\necho \"$1\" >>"+dir+"/asked\necho opensesame\n", 0o700)
 	for _, fdpass := range []string{"", " --fdpass"} {
 		for _, askpass := range []string{asks, ""} {
-			h := &helped{server: server, dir: t.TempDir(), command: fmt.Sprintf("%s connect%s --timeout 1500ms -F %s -J one %s %s", adit, fdpass, config, server.Host(), strconv.Itoa(server.Port()))}
+			h := &helped{server: server, dir: t.TempDir(), command: fmt.Sprintf("%s connect%s --timeout 1m -F %s -J one %s %s", adit, fdpass, config, server.Host(), strconv.Itoa(server.Port()))}
 			start, want := startOpenSSH, "CONNECTED"
 			if fdpass != "" {
 				start = startOpenSSHFdpass
@@ -121,4 +122,42 @@ func TestConnectJumpAsks(t *testing.T) {
 		t.Errorf("asked %q, %v, want %q twice", asked, err, want)
 	}
 	awaitNone(t, pumpVerb)
+}
+
+// While a person thinks, the server's time stands still.
+func TestTimedQuestion(t *testing.T) {
+	dir := t.TempDir()
+	asked, answer, program := filepath.Join(dir, "asked"), filepath.Join(dir, "answer"), filepath.Join(dir, "askpass")
+	mustRun(t, exec.Command("mkfifo", asked, answer))
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"$1\" >"+asked+"\ncat "+answer+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{"SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":9"} {
+		t.Setenv(name, value)
+	}
+	const limit = 20 * time.Millisecond
+	clock := rawpipe.NewClock(limit)
+	begin := clock.Pause() // until it is asked
+	ctx, stop := clock.Limit(t.Context())
+	defer stop()
+	got := make(chan string, 1)
+	go func() {
+		text, ok, err := (&timed{clock: clock, terminal: terminal{lifetime: ctx}}).Ask(ctx, "who? ", false)
+		got <- fmt.Sprintln(text, ok, err)
+	}()
+	if b, err := os.ReadFile(asked); string(b) != "who? \n" || err != nil {
+		t.Fatalf("asked %q, %v", b, err)
+	}
+	begin()
+	<-time.After(5 * limit)
+	if ctx.Err() != nil {
+		t.Errorf("its time ran out while somebody was asked: %v", context.Cause(ctx))
+	}
+	if err := os.WriteFile(answer, []byte("me\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if text := <-got; text != "me true <nil>\n" {
+		t.Errorf("got %q, want the answer", text)
+	}
+	<-ctx.Done() // it runs on
 }

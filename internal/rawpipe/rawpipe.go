@@ -215,7 +215,7 @@ func (p *Pipe) dial(ctx context.Context) (net.Conn, error) {
 	case r := <-dialled:
 		return r.conn, r.err
 	case <-time.After(abandon):
-		return nil, context.Cause(ctx)
+		return nil, fmt.Errorf("on the way to the server: %w", context.Cause(ctx))
 	}
 }
 

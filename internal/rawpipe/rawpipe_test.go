@@ -148,7 +148,7 @@ func TestRunTells(t *testing.T) {
 		{"slow to connect", func(r *rig) { r.Dial = hang }, nil, "adit: connect to db:22 no answer within 8s: i/o timeout", "no answer", 8 * time.Second},
 		{"a dialer that is stuck", func(r *rig) {
 			r.Dial = func(context.Context) (net.Conn, error) { <-deaf; return nil, unreachable }
-		}, nil, "adit: no answer within 8s: i/o timeout", "no answer", 8*time.Second + abandon},
+		}, nil, "adit: on the way to the server: no answer within 8s: i/o timeout", "no answer", 8*time.Second + abandon},
 		{"silent", nil, nil, "adit: wait for the server's version line: no answer within 8s: i/o timeout", "no answer", 8 * time.Second},
 		{"closed", nil, func(r *rig) { r.server.Close() }, "adit: wait for the server's version line: the server closed the connection without a byte", "without a byte", 0},
 		{"cut", nil, func(r *rig) { r.server.Reset() }, "adit: wait for the server's version line: ", "version line", 0},
