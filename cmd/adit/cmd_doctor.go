@@ -17,7 +17,8 @@ import (
 const doctorHelp = `Makes a connection stage by stage, as adit ssh would with the same command line,
 and says of each stage whether it works; for the first that fails, what it means
 and what to do. Nothing is changed: nobody is asked, no key is accepted, nothing
-is forwarded. ConnectTimeout bounds each stage; 10 seconds without it.
+is forwarded; a forward's target is connected to for a moment. ConnectTimeout bounds
+each stage; 10 seconds without it.
 
   adit doctor [--json] [--as gui] [flags of adit ssh] [user@]host
 

@@ -19,10 +19,18 @@ import (
 // checkForwards looks at each forward's local port and at its target. Nothing is
 // forwarded.
 func (e *exam) checkForwards(ctx context.Context) {
+	listening := map[string]forward.Spec{} // by what they listen on, here or at the server
 	for _, s := range setup.Forwards(e.conf) {
-		if s.Remote {
+		on := fmt.Sprint(s.Remote, s.Bind, s.Port, s.ListenPath)
+		first, twice := listening[on]
+		listening[on] = s
+		switch {
+		case twice && (s.Port != 0 || s.ListenPath != ""):
+			e.add(Check{Stage: StageForward, Subject: s.String(), Status: Failed, Text: "it listens where " + first.String() + " does",
+				Meaning: "two forwards of one connection listen on the same port: the second one fails", Fix: "choose another port for one of them"})
+		case s.Remote:
 			e.skip(StageForward, "remote "+s.String(), "whether the server may listen is not asked: that would open the port there")
-		} else {
+		default:
 			e.checkPort(ctx, s)
 		}
 		if !s.Dynamic {

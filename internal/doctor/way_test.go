@@ -79,14 +79,14 @@ func TestForwardsOfOtherKinds(t *testing.T) {
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
 	_, refused, _ := net.SplitHostPort(testpeer.RefusedAddr(t))
 	p := withSSHD(t, s, base+"IdentityFile {KEY}\nLocalForward {DIR}/new {DIR}/target\nLocalForward {DIR}/old {DIR}/no-target\nLocalForward {DIR}/nowhere/s {DIR}/target\n"+
-		"RemoteForward {FREE} 127.0.0.1:{PORT}\nRemoteForward {FREE} 127.0.0.1:{REFUSED}\nRemoteForward {FREE} {DIR}/target\nRemoteForward {FREE}\nRemoteForward {DIR}/remote {DIR}/no-target\n",
+		"RemoteForward 1001 127.0.0.1:{PORT}\nRemoteForward 1002 127.0.0.1:{REFUSED}\nRemoteForward 1003 {DIR}/target\nRemoteForward 1004\nRemoteForward {DIR}/remote {DIR}/no-target\n",
 		"[127.0.0.1]:{PORT} {HOSTKEY}\n")
 	config := filepath.Join(p.home, ".ssh", "config")
 	b, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	full := strings.NewReplacer("{FREE}", freePort(t), "{REFUSED}", refused).Replace(string(b))
+	full := strings.ReplaceAll(string(b), "{REFUSED}", refused)
 	for _, name := range []string{"target", "old"} {
 		l, err := net.Listen("unix", filepath.Join(p.home, name))
 		if err != nil {
