@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -295,6 +297,8 @@ func authorities(file string) (*tls.Config, error) {
 }
 
 func (a *connectArgs) run(ctx context.Context, w *way) error {
+	// Else to write to a standard error that is closed would end us untold.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if a.fdpass {
 		if err := fdpass.Check(os.Stdout); err != nil {
 			return &fdpassError{err}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
@@ -95,4 +96,40 @@ func (c *toldClient) Write(b []byte) (int, error) {
 		c.in.Close()
 	}
 	return c.output.Write(b)
+}
+
+// A standard error that nobody reads any more, or that is full, does not keep the
+// client from being told.
+func TestConnectDeadStderr(t *testing.T) {
+	t.Parallel()
+	host, port, _ := net.SplitHostPort(testpeer.RefusedAddr(t))
+	for _, closed := range []bool{true, false} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		defer w.Close()
+		if closed {
+			r.Close()
+		} else {
+			w.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			for err == nil { // until it is full
+				_, err = w.Write(make([]byte, 4096))
+			}
+		}
+		cmd := exec.Command("adit", "connect", host, port)
+		cmd.Stderr = w
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out output
+		cmd.Stdout = &toldClient{output: &out, in: in}
+		hung := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		status, err := exitStatusOf(cmd.Run())
+		if hung.Stop(); !bytes.Contains(out.text, []byte("adit: connect to")) || status != 255 || err != nil {
+			t.Errorf("closed %v: exit status %d, %v; out %q", closed, status, err, out.text)
+		}
+	}
 }
