@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -281,8 +282,8 @@ func (p *Pipe) receive(ctx, limited context.Context, conn net.Conn, in *input) e
 	for {
 		n, err := conn.Read(buf)
 		if n > 0 {
-			if _, err := p.Out.Write(buf[:n]); err != nil {
-				return fmt.Errorf("to the client: %w", err)
+			if err := p.write(buf[:n]); err != nil {
+				return err
 			}
 		}
 		if err == io.EOF {
@@ -292,6 +293,17 @@ func (p *Pipe) receive(ctx, limited context.Context, conn net.Conn, in *input) e
 			return fmt.Errorf("from the server: %w", err)
 		}
 	}
+}
+
+// write gives the client bytes of the server's.
+func (p *Pipe) write(b []byte) error {
+	switch _, err := p.Out.Write(b); {
+	case errors.Is(err, syscall.EPIPE):
+		return ErrClientGone
+	case err != nil:
+		return fmt.Errorf("to the client: %w", err)
+	}
+	return nil
 }
 
 // receiveFirst copies the first bytes that the client may see. For a client that
@@ -318,10 +330,7 @@ func (p *Pipe) receiveFirst(ctx, limited context.Context, conn net.Conn, in *inp
 	}
 	switch late := errors.Is(err, os.ErrDeadlineExceeded); {
 	case n > 0:
-		if _, err := p.Out.Write(buf[:n]); err != nil {
-			return fmt.Errorf("to the client: %w", err)
-		}
-		return nil
+		return p.write(buf[:n])
 	case !in.ssh(false) && late:
 		return nil
 	case !in.ssh(false):

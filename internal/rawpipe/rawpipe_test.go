@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,6 +280,9 @@ func TestRunEnds(t *testing.T) {
 		{"EOF", nil, func(r *rig, _ chan struct{}, _ context.CancelCauseFunc) { r.client.CloseWrite() }, nil, true},
 		{"hang-up", nil, func(_ *rig, gone chan struct{}, _ context.CancelCauseFunc) { close(gone) }, nil, true},
 		{"hang-up of what is no SSH", func(r *rig) { r.NotSSH = true }, func(_ *rig, gone chan struct{}, _ context.CancelCauseFunc) { close(gone) }, nil, true},
+		{"a reader that is gone", func(r *rig) { r.Out = brokenPipe{} }, func(r *rig, _ chan struct{}, _ context.CancelCauseFunc) {
+			io.WriteString(r.server, serverVersion)
+		}, nil, true},
 		{"signal", nil, func(_ *rig, _ chan struct{}, cancel context.CancelCauseFunc) { cancel(reason) }, reason, true},
 		{"signal while a failure is told", func(r *rig) {
 			r.Dial = func(context.Context) (net.Conn, error) { return nil, reason }
@@ -353,6 +357,13 @@ func TestRunHalfCloses(t *testing.T) {
 			t.Error(r.err)
 		}
 	})
+}
+
+// brokenPipe is a standard output whose reader is gone.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) {
+	return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
 }
 
 func TestRunClean(t *testing.T) {
