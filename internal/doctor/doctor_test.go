@@ -311,6 +311,9 @@ func TestJumpHost(t *testing.T) {
 	if r.ExitStatus() != int(StageProxy) {
 		t.Errorf("exit status %d, want %d: the jump host is not known", r.ExitStatus(), StageProxy)
 	}
+	if f := r.Failure(); f == nil || f.Meaning != "jump host jump is where the way ends" || f.Fix != "look at it alone: adit doctor jump" {
+		t.Errorf("got %+v, want the jump host to be named", f)
+	}
 	if known, err := os.ReadFile(filepath.Join(p.home, ".ssh", "known_hosts")); err != nil || len(known) > 0 {
 		t.Errorf("known_hosts is %q, %v, want it as it was", known, err)
 	}
