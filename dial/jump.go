@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 )
@@ -44,6 +45,17 @@ func (d Jump) Dial(ctx context.Context, address string) (net.Conn, error) {
 		return nil, d.fail(err)
 	}
 	return &jumpConn{Conn: c, server: server, fail: d.fail}, nil
+}
+
+// JumpHost names the last jump host in the chain of errors, which is where it
+// happened; "" if it was at none.
+func JumpHost(err error) (host string) {
+	for e, ok := errors.AsType[*Error](err); ok; e, ok = errors.AsType[*Error](e.Err) {
+		if e.Stage == StageJump {
+			host = e.Address
+		}
+	}
+	return host
 }
 
 func (d Jump) fail(err error) error { return &Error{Stage: StageJump, Address: d.Name, Err: err} }

@@ -69,3 +69,16 @@ func TestJumpEnds(t *testing.T) {
 		t.Errorf("got %v, want an error of the jump host with the inner one's hint", err)
 	}
 }
+
+func TestJumpHost(t *testing.T) {
+	inner := &Error{Stage: StageJump, Address: "inner", Err: errors.New("no")}
+	for err, want := range map[error]string{
+		errors.New("x"): "", &Error{Stage: StageConnect, Address: "db:22", Err: errors.New("no")}: "", inner: "inner",
+		&Error{Stage: StageJump, Address: "outer", Err: inner}:                                                            "inner",
+		&Error{Stage: StageJump, Address: "outer", Err: &Error{Stage: StageConnect, Address: "inner:22", Err: inner.Err}}: "outer",
+	} {
+		if got := JumpHost(err); got != want {
+			t.Errorf("%v: %q, want %q", err, got, want)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 // jumpHint says what to do about a jump host where that is not what helps with
 // the host itself: -i and -o are not for jump hosts. "" for all else.
 func jumpHint(err error) string {
-	host := jumpHost(err)
+	host := dial.JumpHost(err)
 	if host == "" {
 		return ""
 	}
@@ -23,18 +23,4 @@ func jumpHint(err error) string {
 		return fmt.Sprintf("the command line's options are not for jump hosts: User and IdentityFile for it stand in ~/.ssh/config, below: Host %s", host)
 	}
 	return ""
-}
-
-// jumpHost names the last jump host in the chain of errors, "" without one: that
-// is where it happened.
-func jumpHost(err error) (host string) {
-	for {
-		e, ok := errors.AsType[*dial.Error](err)
-		if !ok {
-			return host
-		}
-		if err = e.Err; e.Stage == dial.StageJump {
-			host = e.Address
-		}
-	}
 }

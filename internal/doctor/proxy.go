@@ -51,7 +51,7 @@ func (e *exam) failProxy(c *Check, err error) {
 	if e.conf.ProxyCommand != "" {
 		c.Fix = "run the command by hand: an SSH server's version line must be the first thing that it prints"
 	}
-	if host := jumpHost(err); host != "" {
+	if host := dial.JumpHost(err); host != "" {
 		c.Meaning, c.Fix = "jump host "+oneLine(host)+" is where the way ends", "look at it alone: adit doctor "+oneLine(host)
 	}
 	if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
@@ -60,17 +60,6 @@ func (e *exam) failProxy(c *Check, err error) {
 	if e.nested() != "" {
 		c.Meaning, c.Fix = nestedMeaning, nestedFix
 	}
-}
-
-// jumpHost returns the last jump host in the chain of errors, "" without one: that
-// is where it happened.
-func jumpHost(err error) (host string) {
-	for e, ok := errors.AsType[*dial.Error](err); ok; e, ok = errors.AsType[*dial.Error](e.Err) {
-		if e.Stage == dial.StageJump {
-			host = e.Address
-		}
-	}
-	return host
 }
 
 // proxyCheck returns the proxy's check, nil if there is none.
