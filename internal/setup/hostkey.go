@@ -17,6 +17,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/algo"
+	"github.com/adit-ssh/adit/internal/sshfp"
 	"github.com/adit-ssh/adit/knownhosts"
 )
 
@@ -44,6 +45,7 @@ type hostKeys struct {
 	// Set by dialling and by check, which come one after the other.
 	peer    netip.Addr // the server's address, when it is reached directly
 	host    knownhosts.Host
+	inDNS   sshfp.Verdict
 	trusted bool // known by the user's own files, or confirmed
 }
 
@@ -101,6 +103,9 @@ func (h *hostKeys) judge(key gossh.PublicKey) error {
 	}
 	if o.NoAuthForLocalhost && h.peer.IsLoopback() && o.HostKeyAlias == "" {
 		return nil // the home folder may be that of many machines, each of them localhost
+	}
+	if accepted := h.lookupDNS(key); accepted {
+		return nil
 	}
 	db, err := h.command(h.db, "HOSTNAME", h.host.String(), key)
 	if err != nil {

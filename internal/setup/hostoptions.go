@@ -12,6 +12,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/internal/sshfp"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -27,6 +28,10 @@ type HostKeyOptions struct {
 	// UpdateHostKeys is yes or ask to follow what the server says that its keys
 	// are. Empty means no.
 	UpdateHostKeys string
+	// VerifyHostKeyDNS is yes or ask to look for fingerprints in DNS. Empty means no.
+	// Fingerprints asks for them; nil asks the system's name servers.
+	VerifyHostKeyDNS string
+	Fingerprints     func(ctx context.Context, host string) (sshfp.Answer, error)
 	// Risks are what is not done with a server whose key is wrong, by OpenSSH's
 	// names: Password authentication, Port forwarding. The caller leaves out
 	// forwards when adit.Client.Unverified is true.
@@ -73,9 +78,7 @@ func (o *Options) applyHostKeys(c *sshconfig.Config) {
 	if command := c.KnownHostsCommand; command != "" && !strings.EqualFold(command, "none") {
 		o.KnownHostsCommand = c.ExpandKnownHostsCommand
 	}
-	if c.VerifyHostKeyDNS != "" && c.VerifyHostKeyDNS != "no" {
-		o.notice(fmt.Sprintf("warning: %s: VerifyHostKeyDNS: keys in DNS are not looked up; known_hosts alone decides", c.Origin("VerifyHostKeyDNS")))
-	}
+	o.VerifyHostKeyDNS = c.VerifyHostKeyDNS
 	says := func(keyword string) bool {
 		return slices.ContainsFunc(c.Values(), func(v sshconfig.Value) bool { return v.Keyword == keyword && v.Text != "no" && v.Text != "false" })
 	}

@@ -6,6 +6,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/internal/sshfp"
 	"github.com/adit-ssh/adit/knownhosts"
 )
 
@@ -20,6 +21,9 @@ func (h *hostKeys) question(key gossh.PublicKey, fingerprint string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "The authenticity of host '%s (%s)' can't be established.\n", h.host, h.addressName())
 	fmt.Fprintf(&b, "%s key fingerprint is %s.\n", knownhosts.TypeName(key), fingerprint)
+	if h.o.verifiesDNS() {
+		fmt.Fprintf(&b, "%s host key fingerprint found in DNS.\n", map[bool]string{true: "Matching", false: "No matching"}[h.inDNS == sshfp.Matches])
+	}
 	others := h.db.OtherNames(h.host, key)
 	if len(others) == 0 {
 		b.WriteString("This key is not known by any other names.\n")
@@ -85,18 +89,23 @@ func (h *hostKeys) sayChanged(v knownhosts.Verdict, ip *addressStatus) {
 			lines = append(lines, h.removal(ip.entry, ip.name)...)
 		}
 	}
-	lines = append(lines, frame, "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @", frame,
-		"IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!",
-		"Someone could be eavesdropping on you right now (man-in-the-middle attack)!",
-		"It is also possible that a host key has just been changed.",
-		fmt.Sprintf("The fingerprint for the %s key sent by the remote host is\n%s.", knownhosts.TypeName(v.Key), h.o.fingerprint(v.Key)),
-		"Please contact your system administrator.")
+	lines = append(lines, h.changedLines(v.Key)...)
 	if len(h.user) > 0 {
 		lines = append(lines, fmt.Sprintf("Add correct host key in %s to get rid of this message.", h.user[0]))
 	}
 	lines = append(lines, fmt.Sprintf("Offending %s key in %s", knownhosts.TypeName(v.Entry.Key), v.Entry.Where()))
 	lines = append(lines, h.removal(v.Entry, host)...)
 	h.o.say(levelError, "%s", strings.Join(lines, "\n"))
+}
+
+// changedLines is the warning of which every place where a key is known has the end.
+func (h *hostKeys) changedLines(key gossh.PublicKey) []string {
+	return []string{frame, "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @", frame,
+		"IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!",
+		"Someone could be eavesdropping on you right now (man-in-the-middle attack)!",
+		"It is also possible that a host key has just been changed.",
+		fmt.Sprintf("The fingerprint for the %s key sent by the remote host is\n%s.", knownhosts.TypeName(key), h.o.fingerprint(key)),
+		"Please contact your system administrator."}
 }
 
 // removal is how to remove the lines of a host; the words are Debian's.

@@ -22,12 +22,14 @@ import (
 
 // typist gives one answer after the other, and goes away after the last.
 type typist struct {
-	answers []string
-	asked   int
+	answers   []string
+	asked     int
+	questions []string
 }
 
-func (p *typist) Ask(context.Context, string, bool) (string, bool, error) {
+func (p *typist) Ask(_ context.Context, question string, _ bool) (string, bool, error) {
 	p.asked++
+	p.questions = append(p.questions, question)
 	if p.asked > len(p.answers) {
 		return "", false, nil
 	}
