@@ -106,7 +106,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
 	quirks := transport.QuirksOf(peer)
-	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces})
+	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces, IdleTimeout: cfg.ChannelTimeout})
 	auth := userauth.ClientConfig{
 		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Unbound: cfg.Unbound, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,

@@ -98,6 +98,12 @@ type Config struct {
 	AliveInterval time.Duration
 	AliveCountMax int
 
+	// ChannelTimeout returns for how long a channel of a type, such as direct-tcpip,
+	// may exchange no data before it is closed, and what was read or written there
+	// gets an *IdleError; 0 is for ever. "global" is for all channels together, when none
+	// exchanges data (ssh_config: ChannelTimeout). Nil is for ever.
+	ChannelTimeout func(channelType string) time.Duration
+
 	// Expect is what the server is expected to prefer, as Client.Prefers said
 	// after an earlier connection. If it still does, the key exchange takes a
 	// round trip less; if not, some bytes more. Both names go first in our lists

@@ -12,6 +12,8 @@ import (
 type (
 	// OpenError is a channel that the server refused to open.
 	OpenError = mux.OpenError
+	// IdleError is what a connection gets that Config.ChannelTimeout closed.
+	IdleError = mux.IdleError
 	// AuthError says that the server did not let us in.
 	AuthError = userauth.AuthError
 	// HostKeyError says that the server's key is not trusted; it wraps the

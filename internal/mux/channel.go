@@ -77,7 +77,9 @@ type Channel struct {
 	tuner     tuner
 	adjust    [9]byte // room for CHANNEL_WINDOW_ADJUST
 	replies   []chan bool
-	sunk      int64 // bytes the reader wrote to sinks
+	idle      *idleWatch // nil: it may be idle
+	expiry    error      // why it was closed for being idle
+	sunk      int64      // bytes the reader wrote to sinks
 	bytesIn   uint64
 	bytesOut  uint64
 	abandoned bool // Open's ctx ended before the answer
@@ -166,8 +168,9 @@ func (c *Channel) readQueue(q *queue, rd <-chan struct{}, p []byte) (int, error)
 		}
 		c.mu.Lock()
 		if c.closed {
+			err := c.closedErrLocked()
 			c.mu.Unlock()
-			return 0, ErrClosed
+			return 0, err
 		}
 		if n := q.read(p); n > 0 || len(p) == 0 {
 			c.takenLocked(n)
@@ -192,7 +195,7 @@ func (c *Channel) timeout() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return ErrClosed
+		return c.closedErrLocked()
 	}
 	return os.ErrDeadlineExceeded
 }
@@ -247,6 +250,9 @@ func (c *Channel) closeIfDueLocked() {
 // endLocked takes the channel out of the table.
 func (c *Channel) endLocked() {
 	c.state = stateGone
+	if c.idle != nil {
+		c.idle.timer.Stop()
+	}
 	close(c.ended)
 	if c.reqs != nil {
 		close(c.reqs)

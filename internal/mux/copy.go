@@ -126,7 +126,7 @@ func (c *Channel) WriteTo(w io.Writer) (total int64, err error) {
 		err := c.sinkErr
 		if !ok && err == nil {
 			if err = c.readErrLocked(); err == nil && c.closed {
-				err = ErrClosed
+				err = c.closedErrLocked()
 			}
 			c.direct = err == nil && s != nil
 		}

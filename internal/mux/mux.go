@@ -111,6 +111,10 @@ type Config struct {
 	// PeerPaces says that the peer bounds what is on its way while small data is
 	// exchanged, as adit does. Otherwise our windows do so for it.
 	PeerPaces bool
+	// IdleTimeout returns for how long a channel of a type may exchange no data
+	// before it is closed with an *IdleError, within an eighth of that time; 0 is
+	// for ever. AllChannels stands for all that are open. Nil is for ever.
+	IdleTimeout func(typ string) time.Duration
 	// Tracer may be nil.
 	Tracer trace.Tracer
 }
@@ -134,6 +138,7 @@ type Mux struct {
 	lifetime context.Context
 	cancel   context.CancelFunc
 	globals  chan globalRequest // nil without Config.Global
+	idle     *idleWatch         // of all channels; nil: they may be idle
 	done     chan struct{}
 	wg       sync.WaitGroup
 
@@ -190,6 +195,7 @@ func (m *Mux) Start() {
 	if m.globals != nil {
 		m.wg.Go(m.serveGlobals)
 	}
+	m.watchAllIdle()
 	m.wg.Go(m.read)
 }
 
@@ -234,6 +240,9 @@ func (m *Mux) fail(err error) {
 	m.replies = nil
 	m.mu.Unlock()
 	m.cancel()
+	if m.idle != nil {
+		m.idle.timer.Stop()
+	}
 	for _, c := range channels {
 		if c != nil {
 			c.connectionEnded(err)

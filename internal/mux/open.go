@@ -130,6 +130,7 @@ func (c *Channel) confirmed(msg *wire.ChannelOpenConfirmation) error {
 	}
 	c.setPeerLocked(msg.SenderChannel, msg.InitialWindow, msg.MaxPacket)
 	c.traceOpened()
+	c.watchIdleLocked()
 	if c.maxOut == 0 || c.abandoned {
 		c.closed, c.wantClose = true, true
 		c.stopReadingLocked()
@@ -221,6 +222,11 @@ func (p *Pending) Accept(o Options) (*Channel, error) {
 		return nil, err // the connection has ended, and the channel with it
 	}
 	c.traceOpened()
+	c.mu.Lock()
+	if c.state == stateOpen {
+		c.watchIdleLocked()
+	}
+	c.mu.Unlock()
 	return c, nil
 }
 

@@ -102,7 +102,7 @@ func (c *Channel) reserve(n int) error {
 func (c *Channel) writeErrLocked() error {
 	switch {
 	case c.closed:
-		return ErrClosed
+		return c.closedErrLocked()
 	case c.gotClose:
 		return errPeerClosed
 	case c.err != nil:

@@ -72,6 +72,9 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 		return err
 	}
 	o.ConnectTimeout = c.ConnectTimeout
+	if len(c.ChannelTimeouts) > 0 {
+		o.ChannelTimeout = c.ChannelTimeout
+	}
 	o.AliveInterval, o.AliveCountMax = c.ServerAliveInterval, c.ServerAliveCountMax
 	if o.AliveCountMax == 0 {
 		o.AliveCountMax = -1

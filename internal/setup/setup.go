@@ -60,6 +60,7 @@ type Options struct {
 	RSABits          int      // smallest RSA key of ours or of a server, bits
 
 	ConnectTimeout time.Duration
+	ChannelTimeout func(channelType string) time.Duration // see adit.Config
 	AliveInterval  time.Duration
 	AliveCountMax  int
 	AddressFamily  string // "tcp", "tcp4", "tcp6"
@@ -168,6 +169,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		HostKeyAlgorithms: o.hostKeyAlgorithms(),
 		KeyAlgorithms:     o.KeyAlgorithms,
 		Unbound:           o.Unbound,
+		ChannelTimeout:    o.ChannelTimeout,
 		Methods:           o.Methods,
 		Tries:             o.Tries,
 		ConnectTimeout:    o.ConnectTimeout,
