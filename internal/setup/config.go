@@ -61,6 +61,9 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	}
 	// These are wanted, but a connection without them harms nobody.
 	for _, v := range c.Values() {
+		if v.Keyword == "WarnWeakCrypto" && v.Origin != (sshconfig.Origin{}) {
+			o.WarnWeak = v.Text == "yes" || v.Text == "true"
+		}
 		if v.Keyword == "LocalCommand" && c.PermitLocalCommand {
 			o.notice(fmt.Sprintf("warning: %s: %s %s is not there yet and left out", v.Origin, v.Keyword, v.Text))
 		}

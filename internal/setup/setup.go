@@ -59,6 +59,12 @@ type Options struct {
 	Tries            int      // of passwords; 0: 3, negative: none
 	RSABits          int      // smallest RSA key of ours or of a server, bits
 
+	// WarnWeak warns of key exchanges that are not post-quantum. A configuration
+	// has to say so (WarnWeakCrypto yes): it is the default of OpenSSH since 10.1,
+	// but we lack the sntrup761 that sshd 9 offers, so that the warning would
+	// blame the server for us.
+	WarnWeak bool
+
 	ConnectTimeout time.Duration
 	ChannelTimeout func(channelType string) time.Duration // see adit.Config
 	AliveInterval  time.Duration
@@ -180,6 +186,9 @@ func (o *Options) Config() (*adit.Config, error) {
 		VersionAddendum: o.VersionAddendum,
 		Tracer:          o.Tracer,
 		Banner:          func(text string) { o.say(levelInfo, "%s", printable(text)) },
+	}
+	if o.WarnWeak {
+		cfg.Tracer = &weakWatch{o.Tracer, o}
 	}
 	if !o.KeepHostKeyOrder {
 		if check.ordered, err = check.command(db, "ORDER", strings.ToLower(o.Host), nil); err != nil {
