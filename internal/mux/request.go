@@ -74,23 +74,7 @@ func (c *Channel) request(msg *wire.ChannelRequest) error {
 
 // SendRequest sends a channel request. With wantReply it waits for the answer.
 func (c *Channel) SendRequest(ctx context.Context, name string, wantReply bool, data []byte) (bool, error) {
-	msg := wire.ChannelRequest{RecipientChannel: c.peerID, Type: name, WantReply: wantReply, Data: data}
-	var answer chan bool
-	c.reqMu.Lock()
-	err := func() error {
-		c.mu.Lock()
-		err := c.requestErrLocked()
-		if err == nil && wantReply {
-			answer = make(chan bool, 1)
-			c.replies = append(c.replies, answer)
-		}
-		c.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		return c.m.pc.WritePacket(msg.Append(nil), nil)
-	}()
-	c.reqMu.Unlock()
+	answer, err := c.sendRequest(name, wantReply, data)
 	if err != nil || !wantReply {
 		return err == nil, err
 	}
@@ -103,6 +87,29 @@ func (c *Channel) SendRequest(ctx context.Context, name string, wantReply bool, 
 	case <-ctx.Done():
 		return false, context.Cause(ctx)
 	}
+}
+
+// Ask sends a channel request and returns. The answer comes on a channel that
+// has room for it; the channel is closed instead when none will come.
+func (c *Channel) Ask(name string, data []byte) (answer <-chan bool, err error) {
+	return c.sendRequest(name, true, data)
+}
+
+func (c *Channel) sendRequest(name string, wantReply bool, data []byte) (answer chan bool, err error) {
+	msg := wire.ChannelRequest{RecipientChannel: c.peerID, Type: name, WantReply: wantReply, Data: data}
+	c.reqMu.Lock()
+	defer c.reqMu.Unlock()
+	c.mu.Lock()
+	err = c.requestErrLocked()
+	if err == nil && wantReply {
+		answer = make(chan bool, 1)
+		c.replies = append(c.replies, answer)
+	}
+	c.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return answer, c.m.pc.WritePacket(msg.Append(nil), nil)
 }
 
 func (c *Channel) requestErrLocked() error {
