@@ -77,6 +77,8 @@ var importRules = []importRule{
 		"a ProxyCommand's standard streams; how the server is reached is its caller's matter"},
 	{"internal/authkeys", []string{"internal/algo", "internal/wire"}, []string{xCrypto},
 		"a file format and the rules in it; knows nothing of connections"},
+	{"internal/session", []string{"internal/mux", "internal/wire"}, []string{xSys, xTerm},
+		"a session's requests and the person's terminal, on a channel that somebody opened"},
 	{"agent", []string{"internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
 		"speaks the agent protocol over any stream; needs no SSH connection"},
 
@@ -97,7 +99,7 @@ var importRules = []importRule{
 		"checks what a user has, through the same doors the user takes"},
 	{"tunnel", []string{".", "internal/forward", "internal/setup", "trace"}, []string{xSys, "github.com/BurntSushi/toml"},
 		"keeps forwards up; how they work is not its matter"},
-	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/doctor", "internal/fdpass", "internal/forward", "internal/setup",
+	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/doctor", "internal/fdpass", "internal/forward", "internal/session", "internal/setup",
 		"internal/rawpipe", "internal/wire", "knownhosts", "sshconfig", "trace", "tunnel"}, []string{xAny, "github.com/spf13/"},
 		"verbs, prompts and messages: it names algorithms and prints messages, but never sees the layers that use them"},
 	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "trace"}, []string{xCrypto, xSys},

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"errors"
+	"io"
+)
+
+// ErrTerminated is how Escapes end a session: the person typed ~.
+var ErrTerminated = errors.New("ended by the escape character and a period")
+
+// Escapes reads what a person types at a terminal and takes the escape sequences
+// out (ssh(1), "ESCAPE CHARACTERS"): those that follow a new line, or the
+// session's beginning.
+//
+//	          escape char, at a line's begin
+//	text  ----------------------------------->  pending
+//	 ^  ^                                        |  |
+//	 |  +---- known: Do is called ---------------+  |
+//	 +------- else: both characters are text -------+
+type Escapes struct {
+	// In is the terminal.
+	In io.Reader
+	// Char is the escape character.
+	Char byte
+	// Do obeys the sequence of Char and c, on the reading goroutine. It returns
+	// false if it knows none, and ErrTerminated to end the session.
+	Do func(c byte) (known bool, err error)
+
+	inLine  bool   // the last character did not end a line
+	pending bool   // Char was read
+	text    []byte // read and not yet returned
+	err     error  // after text
+	buf     [4096]byte
+}
+
+// Read implements io.Reader. After ErrTerminated it is not called again.
+func (e *Escapes) Read(p []byte) (int, error) {
+	for len(e.text) == 0 && e.err == nil {
+		n, err := e.In.Read(e.buf[:])
+		e.err = err
+		e.filter(e.buf[:n])
+	}
+	if len(e.text) == 0 {
+		return 0, e.err
+	}
+	n := copy(p, e.text)
+	e.text = e.text[n:]
+	return n, nil
+}
+
+// filter appends to text what is text in b.
+func (e *Escapes) filter(b []byte) {
+	for _, c := range b {
+		if e.pending {
+			e.pending = false
+			if c != e.Char {
+				known, err := e.Do(c)
+				if err != nil {
+					e.err = err
+					return
+				}
+				if known {
+					continue
+				}
+				e.text = append(e.text, e.Char)
+			}
+		} else if c == e.Char && !e.inLine {
+			e.pending = true
+			continue
+		}
+		e.inLine = c != '\r' && c != '\n'
+		e.text = append(e.text, c)
+	}
+}

@@ -1,0 +1,156 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package session
+
+import (
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// Terminal is the person's terminal.
+type Terminal struct {
+	in *os.File
+
+	mu    sync.Mutex
+	saved *unix.Termios // while raw; guarded by mu
+}
+
+// NewTerminal returns the terminal that is standard input. out is not looked at.
+func NewTerminal(in, out *os.File) *Terminal { return &Terminal{in: in} }
+
+// Raw passes on what is typed as it is typed, ^C included, and shows what comes
+// as it comes, until Restore (sshtty.c, enter_raw_mode). It does nothing twice.
+func (t *Terminal) Raw() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved != nil {
+		return nil
+	}
+	now, err := t.get()
+	if err != nil {
+		return err
+	}
+	saved := *now
+	now.Iflag |= unix.IGNPAR
+	now.Iflag &^= unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON | unix.IXANY | unix.IXOFF
+	now.Lflag &^= unix.ISIG | unix.ICANON | unix.ECHO | unix.ECHOE | unix.ECHOK | unix.ECHONL | unix.IEXTEN
+	now.Oflag &^= unix.OPOST
+	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
+	if err := t.set(now); err != nil {
+		return err
+	}
+	t.saved = &saved
+	return nil
+}
+
+// Restore makes the terminal what it was before Raw. It does nothing twice, and
+// nothing without Raw.
+func (t *Terminal) Restore() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved != nil {
+		t.set(t.saved) // in vain if the terminal has gone
+		t.saved = nil
+	}
+}
+
+// IsRaw reports whether the terminal is raw.
+func (t *Terminal) IsRaw() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.saved != nil
+}
+
+func (t *Terminal) get() (*unix.Termios, error) {
+	return unix.IoctlGetTermios(int(t.in.Fd()), tcGet)
+}
+
+func (t *Terminal) set(to *unix.Termios) error {
+	for {
+		if err := unix.IoctlSetTermios(int(t.in.Fd()), tcSet, to); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Modes returns its modes for pty-req: those before Raw.
+func (t *Terminal) Modes() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.saved != nil {
+		return modesOf(t.saved)
+	}
+	if now, err := t.get(); err == nil {
+		return modesOf(now)
+	}
+	return NoModes()
+}
+
+// Size returns its size; zeros if nobody knows.
+func (t *Terminal) Size() wire.WindowChange {
+	ws, err := unix.IoctlGetWinsize(int(t.in.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return wire.WindowChange{}
+	}
+	return wire.WindowChange{Columns: uint32(ws.Col), Rows: uint32(ws.Row), Width: uint32(ws.Xpixel), Height: uint32(ws.Ypixel)}
+}
+
+// Resized tells when the size may have changed, also while we were stopped, until
+// stop is called.
+func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
+	signals, out, done := make(chan os.Signal, 1), make(chan struct{}, 1), make(chan struct{})
+	signal.Notify(signals, unix.SIGWINCH, unix.SIGCONT)
+	var wg sync.WaitGroup
+	wg.Go(func() { // ends with stop
+		for {
+			select {
+			case <-signals:
+				select {
+				case out <- struct{}{}:
+				default:
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	return out, func() {
+		signal.Stop(signals)
+		close(done)
+		wg.Wait()
+	}
+}
+
+// orphanWait is how long Suspend waits to be stopped and continued. It counts only
+// where we are not stopped at all: in a process group without a shell that could
+// continue it.
+const orphanWait = 200 * time.Millisecond
+
+// Suspend stops the process as ^Z would, with the terminal as it was before Raw,
+// and returns when it goes on, the terminal raw again.
+func (t *Terminal) Suspend() {
+	wasRaw := t.IsRaw()
+	t.Restore()
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	// The stop may take effect on another thread a moment later.
+	if syscall.Kill(os.Getpid(), syscall.SIGTSTP) == nil {
+		timeout := time.NewTimer(orphanWait)
+		select {
+		case <-continued:
+		case <-timeout.C:
+		}
+		timeout.Stop()
+	}
+	signal.Stop(continued)
+	if wasRaw {
+		t.Raw()
+	}
+}
