@@ -86,8 +86,11 @@ type Config struct {
 	StdinNull               bool
 	ForkAfterAuthentication bool
 	PermitLocalCommand      bool
-	LocalCommand            string // see Expand
-	SendEnv, SetEnv         []string
+	LocalCommand            string   // see ExpandLocalCommand
+	SendEnv, SetEnv         []string // see SessionEnv
+	EscapeChar              string   // as -G prints it; see EscapeByte
+	EnableEscapeCommandline bool
+	ForwardX11              bool
 	LogLevel                string // QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG to DEBUG3
 	Tag                     string
 
@@ -126,8 +129,7 @@ func (c *Config) Origin(keyword string) Origin {
 // algorithms from which everything was taken.
 func (c *Config) Check() error { return c.late }
 
-// Expand puts in place the tokens of ProxyCommand and LocalCommand. OpenSSH lets
-// the first use only some of them.
+// Expand puts in place all tokens that most keywords have.
 func (c *Config) Expand(command string) (string, error) {
 	return expand(command, c.tokens, nil)
 }
@@ -208,7 +210,9 @@ func (r *reader) config(host string) *Config {
 		StreamLocalBindMask: uint32(mask), StreamLocalBindUnlink: is("streamlocalbindunlink"), ChannelTimeouts: some("channeltimeout", "none"),
 		SessionType: s.text("sessiontype"), RequestTTY: word("requesttty"), RemoteCommand: s.text("remotecommand"), StdinNull: is("stdinnull"),
 		ForkAfterAuthentication: is("forkafterauthentication"), PermitLocalCommand: is("permitlocalcommand"), LocalCommand: s.text("localcommand"),
-		SendEnv: s.texts("sendenv"), SetEnv: s.texts("setenv"), LogLevel: s.text("loglevel"), Tag: s.text("tag"), VersionAddendum: s.text("versionaddendum"),
+		SendEnv: s.texts("sendenv"), SetEnv: s.texts("setenv"),
+		EscapeChar: s.text("escapechar"), EnableEscapeCommandline: is("enableescapecommandline"), ForwardX11: is("forwardx11"),
+		LogLevel: s.text("loglevel"), Tag: s.text("tag"), VersionAddendum: s.text("versionaddendum"),
 		Blocks: r.blocks, Warnings: r.warnings, tokens: r.tokens(host, r.o.Host),
 	}
 	c.IPQoS[0], c.IPQoS[1], _ = strings.Cut(s.text("ipqos"), " ")

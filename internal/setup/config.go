@@ -48,7 +48,7 @@ func (e *UnsupportedError) Error() string {
 }
 
 // Apply takes over what a configuration says. What can't be obeyed is an
-// UnsupportedError, or a notice where going on does no harm.
+// UnsupportedError.
 func (o *Options) Apply(c *sshconfig.Config) error {
 	if o.LookOnly {
 		c = lookOnly(c)
@@ -59,13 +59,9 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	for _, w := range c.Warnings {
 		o.notice("warning: " + w.String())
 	}
-	// These are wanted, but a connection without them harms nobody.
 	for _, v := range c.Values() {
 		if v.Keyword == "WarnWeakCrypto" && v.Origin != (sshconfig.Origin{}) {
 			o.WarnWeak = v.Text == "yes" || v.Text == "true"
-		}
-		if v.Keyword == "LocalCommand" && c.PermitLocalCommand {
-			o.notice(fmt.Sprintf("warning: %s: %s %s is not there yet and left out", v.Origin, v.Keyword, v.Text))
 		}
 	}
 	o.Host, o.User, o.Port = c.HostName, c.User, c.Port
@@ -145,8 +141,6 @@ func unsupported(c *sshconfig.Config) error {
 		why     string
 		hint    string
 	}{
-		{"SessionType", c.SessionType == "subsystem", "subsystems are not there yet", ""},
-		{"ForkAfterAuthentication", c.ForkAfterAuthentication, "going into the background is not there yet", "-o ForkAfterAuthentication=no"},
 		{"Tunnel", tunnels(c), "network tunnels are not there", "to go without one: -o Tunnel=no"},
 	} {
 		if k.set {

@@ -151,16 +151,11 @@ func TestForwardsOfTheConfiguration(t *testing.T) {
 
 // What would lead elsewhere, or trust more, is an error with its place.
 func TestWhatCanNotBeObeyed(t *testing.T) {
-	for _, line := range []string{"Tunnel yes", "SessionType subsystem"} {
+	for _, line := range []string{"Tunnel yes"} {
 		_, _, err := options(t, "Host *\n"+line+"\n")
 		e, ok := errors.AsType[*UnsupportedError](err)
 		if keyword, _, _ := strings.Cut(line, " "); !ok || e.Keyword != keyword || e.Origin.Line != 2 {
 			t.Errorf("%s: got %v, want an error that names line 2", line, err)
-		}
-		if word, _, _ := strings.Cut(line, " "); word != "SessionType" && word != "Tunnel" {
-			if _, _, err := options(t, word+" none\n"+line+"\n"); err != nil {
-				t.Errorf("%s none before it: got %v", word, err)
-			}
 		}
 	}
 	if _, _, err := options(t, "IdentityFile %x\n"); err == nil || !strings.Contains(err.Error(), "config:1: identityfile: %x") {
