@@ -10,7 +10,7 @@ packages=(
   gcc libc6-dev libssh-dev libssh2-1-dev default-jdk-headless libjsch-java
   microsocks tinyproxy-bin dante-server
   erlang-base erlang-crypto erlang-public-key erlang-ssh
-  libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2
+  libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2 bash git rsync
 )
 
 # command that proves the peer is there, for systems without dpkg
@@ -18,6 +18,7 @@ declare -A command_of=(
   [openssh-server]=sshd [openssh-client]=ssh [dropbear-bin]=dropbear
   [tinysshd]=tinysshd [putty-tools]=plink [gcc]=gcc [default-jdk-headless]=javac [erlang-base]=erl
   [ssh-audit]=ssh-audit [curl]=curl [netcat-openbsd]=nc [iproute2]=ip
+  [bash]=bash [git]=git [rsync]=rsync
   [microsocks]=microsocks [tinyproxy-bin]=tinyproxy [dante-server]=danted
 )
 

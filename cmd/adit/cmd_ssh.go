@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -20,16 +18,16 @@ import (
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/sshconfig"
-	"github.com/adit-ssh/adit/trace"
 )
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
 
-  adit ssh [-46GgNnqTv] [-B interface] [-b bind_address] [-c ciphers]
-           [-D [bind_address:]port] [-F file] [-i identity_file] [-J jump_hosts]
-           [-L [bind_address:]port:host:hostport] [-l user] [-m macs] [-o option]
-           [-P tag] [-p port] [-R [bind_address:]port[:host:hostport]]
-           [-W host:port] [user@]host [command …]
+  adit ssh [-46AaCfGgKkNnqsTtVvXxYy] [-B interface] [-b bind_address] [-c ciphers]
+           [-D [bind_address:]port] [-E log_file] [-e escape_char] [-F file]
+           [-i identity_file] [-J jump_hosts] [-L [bind_address:]port:host:hostport]
+           [-l user] [-m macs] [-o option] [-P tag] [-p port] [-Q query]
+           [-R [bind_address:]port[:host:hostport]] [-W host:port]
+           [user@]host|ssh://[user@]host[:port] [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
   -R  have the server listen, and connect to host:hostport on this side; without
@@ -41,9 +39,14 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -J  reach the host through others: [user@]host[:port], several separated by
       commas. Their options come from the configuration files alone
   -g  let other machines connect to -L and -D
+  -t  a terminal at the server for the command, too; -tt even without one here
+  -T  no terminal at the server
+  -s  the command is a subsystem's name
+  -e  the escape character, ~ by default; none for none. At a line's begin ~. ends
+      the connection, ~^Z suspends, ~? lists the others
   -N  no command: only forward
   -n  read nothing from standard input
-  -T  no terminal (there are none yet)
+  -f  go into the background when the login is done and the forwards are there
   -i  a private key; may be given several times
   -o  an option in ssh_config's form, such as StrictHostKeyChecking=accept-new,
       UserKnownHostsFile, ConnectTimeout, ServerAliveInterval, RekeyLimit
@@ -51,13 +54,16 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
       adit connect -x
   -v  tell what happens; -vv adds channels, -vvv every message
   -q  no warnings, and no errors of the connection: the exit status tells
+  -E  append what is told to a file; -y tells it to the system's log
   -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
   -G  print what holds for the host, and end; see also: adit config explain
+  -Q  list what is supported: cipher, kex, key, mac, …; -Q help lists the lists
 
 Questions are asked on the terminal; without one, SSH_ASKPASS asks if DISPLAY or
 WAYLAND_DISPLAY is set. SSH_ASKPASS_REQUIRE may be prefer, force or never.
 
-The exit status is the command's, or 255 for an error.
+The exit status is the command's, or 255 for an error. Under the name ssh, as a
+link or a copy, adit is adit ssh.
 `
 
 func sshCommand() *cobra.Command {
@@ -75,9 +81,12 @@ func sshCommand() *cobra.Command {
 			if err != nil {
 				return &usageError{"ssh", err}
 			}
-			if a.version {
+			switch {
+			case a.version:
 				fmt.Fprintf(os.Stderr, "adit_%s\n", version)
 				return nil
+			case a.query != "":
+				return query(os.Stdout, a.query)
 			}
 			return runSSH(cmd.Context(), a)
 		},
@@ -91,10 +100,15 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.unsupported != "" && !a.print {
 		return &usageError{"ssh", errors.New(a.unsupported)}
 	}
+	if err := a.divert(); err != nil {
+		return err
+	}
+	heedBrokenPipes()
+	ctx, bg := inBackground(ctx)
 	a.Prompter = &terminal{lifetime: ctx}
 	a.Notice = func(text string) {
 		if !a.quiet {
-			fmt.Fprintf(os.Stderr, "adit: %s\n", strings.TrimRight(text, "\n"))
+			fmt.Fprintf(messages, "adit: %s\n", strings.TrimRight(text, "\n"))
 		}
 	}
 	a.Say, a.Lifetime = a.sayAs, ctx
@@ -108,12 +122,17 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err := a.configure(conf); err != nil {
 		return err
 	}
-	if len(a.command) == 0 && !a.noCommand && a.stdio == nil && !a.noPty {
-		return errors.New("terminal sessions are not there yet: give a command, -N to only forward, or -T for a shell without a terminal")
+	for _, line := range a.lacking {
+		a.sayAs("ERROR", line)
 	}
-	if a.verbose > 0 {
-		a.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(a.verbose)))
+	switch {
+	case bg != nil:
+		bg.quiet = a.verbose == 0
+	case a.session.background:
+		return startBackground(ctx)
 	}
+	a.observer = newObserver(messages, a.verbosity())
+	a.Tracer = a.observer
 	if err := a.throughProxy(ctx, &a.Options); err != nil {
 		return err
 	}
@@ -133,6 +152,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		return err
 	}
 	defer c.Close()
+	a.tellLogin(c)
 	if c.Unverified() {
 		a.forwards = nil
 	}
@@ -149,10 +169,21 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		return err
 	}
 	if !a.noCommand {
-		return runCommand(ctx, c, a)
+		return runSession(ctx, c, a, forwards, bg)
 	}
+	return a.stay(ctx, c, bg)
+}
+
+// stay is -N: it serves the forwards until the connection ends.
+func (a *sshArgs) stay(ctx context.Context, c *adit.Client, bg *background) error {
 	// Nobody will ask for a session on this connection (OpenSSH PROTOCOL, 2.2).
 	c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil)
+	if err := a.runLocal(ctx); err != nil {
+		return err
+	}
+	if err := bg.detach(nil); err != nil {
+		return err
+	}
 	select {
 	case <-ctx.Done():
 		// To end by SIGTERM is no error of a mere forwarder (OpenSSH,
@@ -162,8 +193,11 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		}
 		return context.Cause(ctx)
 	case <-c.Done():
-		return c.Err()
 	}
+	if lost := a.lost(c); lost != nil {
+		return lost
+	}
+	return nil
 }
 
 // load reads the configuration of the host: the command line, then the files.
@@ -182,10 +216,12 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.forwards = setup.Forwards(c)
 	a.noCommand = c.SessionType == "none"
 	a.noStdin = c.StdinNull
-	a.noPty = c.RequestTTY == "no"
 	a.forwarding, a.exitOnFail = setup.ForwardConfig(c), c.ExitOnForwardFailure
 	if c.RemoteCommand != "" {
 		a.command = []string{c.RemoteCommand}
+	}
+	if err := a.configureSession(c); err != nil {
+		return err
 	}
 	return a.Apply(c)
 }
@@ -215,84 +251,4 @@ func runStdio(ctx context.Context, c *adit.Client, a *sshArgs) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// runCommand runs a command, or the shell, without a terminal.
-func runCommand(ctx context.Context, c *adit.Client, a *sshArgs) error {
-	ch, err := c.OpenChannel(ctx, wire.ChannelSession, nil, adit.Options{Requests: true, Stderr: true})
-	if err != nil {
-		return fmt.Errorf("session: %w", err)
-	}
-	status := make(chan error, 1)
-	go func() { status <- exitStatus(ch) }() // ends with the channel
-	name, body := wire.RequestShell, []byte(nil)
-	if len(a.command) > 0 {
-		name, body = wire.RequestExec, (&wire.Text{Value: strings.Join(a.command, " ")}).Append(nil)
-	}
-	ok, err := ch.SendRequest(ctx, name, true, body)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return fmt.Errorf("the server refused to run the %s", map[string]string{"exec": "command", "shell": "shell"}[name])
-	}
-	if a.noStdin {
-		ch.CloseWrite()
-	} else {
-		go func() { // ends with the program when standard input never ends
-			if _, err := ch.ReadFrom(os.Stdin); err == nil {
-				ch.CloseWrite()
-			}
-		}()
-	}
-	var out sync.WaitGroup
-	var outErr, errErr error
-	out.Go(func() { _, outErr = ch.WriteTo(os.Stdout) })
-	out.Go(func() { _, errErr = io.Copy(os.Stderr, ch.Stderr()) })
-	stop := context.AfterFunc(ctx, func() { ch.Close() })
-	defer stop()
-	out.Wait()
-	select {
-	case err = <-status: // may come behind the output's end: sshd sends it there
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil { // both may be ready: closing the channel ends status too
-		return context.Cause(ctx)
-	}
-	ch.Close()
-	ended, local := c.Err(), cmp.Or(outErr, errErr)
-	switch {
-	case err == errNoStatus:
-		return cmp.Or(ended, local, err)
-	case ended == nil && local != nil:
-		return local
-	}
-	return err
-}
-
-// errNoStatus is a command that ended without telling how.
-var errNoStatus = errors.New("the server did not say how the command ended")
-
-// exitStatus waits for exit-status or exit-signal.
-func exitStatus(ch *adit.Conn) error {
-	result := errNoStatus
-	for r := range ch.Requests() {
-		switch r.Type {
-		case wire.RequestExitStatus:
-			var s wire.ExitStatus
-			if wire.ParseBody(r.Data, &s) == nil {
-				result = exitError(int(s.Status))
-				if s.Status == 0 {
-					result = nil
-				}
-			}
-		case wire.RequestExitSignal:
-			var s wire.ExitSignal
-			if wire.ParseBody(r.Data, &s) == nil {
-				result = fmt.Errorf("the command was ended by signal %.32q", s.Signal)
-			}
-		}
-		r.Reply(false)
-	}
-	return result
 }

@@ -21,6 +21,7 @@ import (
 // console is adit in a terminal of its own, and the person before it.
 type console struct {
 	t      *testing.T
+	cmd    *exec.Cmd
 	tty    *os.File // the person's side
 	before *term.State
 	shown  output
@@ -31,14 +32,23 @@ type console struct {
 // sit starts adit with a home folder of its own.
 func sit(t *testing.T, home string, args ...string) *console {
 	t.Helper()
-	cmd := exec.Command("adit", args...)
-	cmd.Env = append(os.Environ(), "HOME="+home, "SSH_AUTH_SOCK=")
+	return sitAt(t, home, "adit", args...)
+}
+
+// sitAt is sit for any program, in a terminal of 80 columns and 24 rows.
+func sitAt(t *testing.T, home, program string, args ...string) *console {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "HOME="+home, "SSH_AUTH_SOCK=", "TERM=vt100")
 	tty, inner, err := pty.Open()
 	if err != nil {
 		testpeer.Missing(t, "no terminals here: %v", err)
 	}
 	defer inner.Close()
-	c := &console{t: t, tty: tty}
+	if err := pty.Setsize(tty, &pty.Winsize{Cols: 80, Rows: 24}); err != nil {
+		t.Fatal(err)
+	}
+	c := &console{t: t, tty: tty, cmd: cmd}
 	if c.before, err = term.GetState(int(inner.Fd())); err != nil {
 		t.Fatal(err)
 	}

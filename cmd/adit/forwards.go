@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 
 	"github.com/adit-ssh/adit"
@@ -14,7 +13,7 @@ import (
 
 // startForwards starts -L, -D and -R. One that fails is told; with
 // ExitOnForwardFailure, or when nothing is left to do, it ends the program.
-func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*adit.Forwarding, err error) {
+func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*running, err error) {
 	type result struct {
 		f   *adit.Forwarding
 		err error
@@ -37,7 +36,7 @@ func startForwards(ctx context.Context, c *adit.Client, a *sshArgs) (started []*
 	asked.Wait()
 	for i, s := range a.forwards {
 		if f := results[i].f; f != nil {
-			started = append(started, f)
+			started = append(started, &running{s, f})
 			a.tellForward(s, f)
 		}
 	}
@@ -73,7 +72,7 @@ func (a *sshArgs) tellForward(s forward.Spec, f *adit.Forwarding) {
 // plain prints a line in the words of OpenSSH, which scripts look for.
 func (a *sshArgs) plain(line string) {
 	if !a.quiet {
-		fmt.Fprintln(os.Stderr, line)
+		fmt.Fprintln(messages, line)
 	}
 }
 
@@ -106,7 +105,7 @@ func (a *sshArgs) tellFailure(s forward.Spec, err error) {
 	if a.exitOnFail {
 		word = "Error"
 	}
-	fmt.Fprintf(os.Stderr, "%s: remote port forwarding failed for listen %s\nadit: hint: %s\n", word, what, remoteHint(refused))
+	fmt.Fprintf(messages, "%s: remote port forwarding failed for listen %s\nadit: hint: %s\n", word, what, remoteHint(refused))
 }
 
 // remoteHint says why a server may refuse to listen: it does not say so itself.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/pprof"
 	"strings"
 	"syscall"
@@ -21,10 +22,19 @@ const version = "0.1"
 func main() {
 	ctx, stop := signalContext()
 	endProfile := profile()
-	code := run(ctx, os.Args[1:])
+	code := run(ctx, commandLine(os.Args))
 	endProfile()
 	stop()
 	os.Exit(code)
+}
+
+// commandLine is adit's, without its name. Under the name ssh, by a link or a
+// copy, adit is `adit ssh`, for programs that take only an ssh's path (scp -S).
+func commandLine(args []string) []string {
+	if name := filepath.Base(args[0]); name == "ssh" || name == "ssh.exe" {
+		return append([]string{"ssh"}, args[1:]...)
+	}
+	return args[1:]
 }
 
 // profile writes a CPU profile to the file that ADIT_CPUPROFILE names, for
@@ -53,19 +63,39 @@ type signalError struct{ os.Signal }
 
 func (e signalError) Error() string { return "ended by signal: " + e.String() }
 
-// signalContext returns a context that the first SIGINT or SIGTERM ends, with a
-// signalError as its cause. The second one kills, whatever still holds us.
+// ending receives the signals that ask the program to end.
+var ending = make(chan os.Signal, 1)
+
+// signalContext returns a context that the first signal which asks to end ends,
+// with a signalError as its cause. The second one kills, whatever still holds us.
+// Signals that whoever started us ignores are ignored (OpenSSH, clientloop.c).
 func signalContext() (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
+		if !signal.Ignored(s) {
+			signal.Notify(ending, s)
+		}
+	}
 	go func() { // ends with the program, or at its first signal
-		s := <-signals
-		signal.Stop(signals)
+		s := <-ending
+		signal.Stop(ending)
 		cancel(signalError{s})
 	}()
 	return ctx, func() { cancel(nil) }
 }
+
+// ignoreInterrupts has SIGINT do nothing until heed is called.
+func ignoreInterrupts() (heed func()) {
+	if signal.Ignored(os.Interrupt) {
+		return func() {}
+	}
+	signal.Ignore(os.Interrupt)
+	return func() { signal.Notify(ending, os.Interrupt) }
+}
+
+// heedBrokenPipes has writes to a pipe that nobody reads fail, instead of ending
+// the program. Programs that we start are not told.
+func heedBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // exitError ends the program with a status, its message having been told.
 type exitError int

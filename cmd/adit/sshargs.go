@@ -27,17 +27,22 @@ type sshArgs struct {
 	verbose     int
 	print       bool // -G
 	version     bool
+	query       string   // -Q
+	logFile     string   // -E
+	syslog      bool     // -y
+	lacking     []string // what is said of flags that we can't obey, as ssh would say it
 	command     []string
 
 	// From the configuration.
 	forwards   []forward.Spec
 	noCommand  bool
 	noStdin    bool
-	noPty      bool
 	quiet      bool
 	logLevel   string
 	forwarding forward.Config
 	exitOnFail bool
+	session    sessionArgs
+	observer   *observer
 }
 
 // parseSSH reads the command line: flags, host, flags, command.
@@ -116,19 +121,20 @@ var flagRules = map[byte]flagRule{
 	'D': {"DynamicForward=%s", false, false},
 	'J': {"ProxyJump=%s", false, false},
 	'R': {"RemoteForward=%s", false, false},
+	'e': {"EscapeChar=%s", true, false},
+	'f': {"ForkAfterAuthentication=yes|StdinNull=yes", true, false},
+	's': {"SessionType=subsystem", true, false},
+	't': {"RequestTTY=yes", true, false},
+	'w': {"Tunnel=yes|TunnelDevice=%s", true, false},
+	'C': {"Compression=yes", true, false},
+	'I': {"PKCS11Provider=%s", true, false},
+	'K': {"GSSAPIAuthentication=yes|GSSAPIDelegateCredentials=yes", true, false},
+	'X': {"ForwardX11=yes", true, false},
+	'Y': {"ForwardX11=yes|ForwardX11Trusted=yes", true, false},
 
 	'A': {"ForwardAgent=yes", true, true},
-	'C': {"Compression=yes", true, true},
-	'e': {"EscapeChar=%s", true, true},
-	'f': {"ForkAfterAuthentication=yes|StdinNull=yes", true, true},
-	'I': {"PKCS11Provider=%s", true, true},
-	'K': {"GSSAPIAuthentication=yes|GSSAPIDelegateCredentials=yes", true, true},
 	'M': {"ControlMaster=yes", true, true},
 	'S': {"ControlPath=%s", true, true},
-	's': {"SessionType=subsystem", true, true},
-	't': {"RequestTTY=yes", true, true},
-	'X': {"ForwardX11=yes", true, true},
-	'Y': {"ForwardX11=yes|ForwardX11Trusted=yes", true, true},
 }
 
 func (a *sshArgs) apply(o option) (err error) {
@@ -177,6 +183,19 @@ func (a *sshArgs) apply(o option) (err error) {
 	case 'v':
 		a.verbose++
 		return nil
+	case 'Q':
+		a.query = cmp.Or(a.query, o.value)
+		return nil
+	case 'E':
+		a.logFile = o.value
+		return nil
+	case 'y':
+		a.syslog = true
+		return nil
+	default:
+		if done, err := a.applySession(o); done || err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err

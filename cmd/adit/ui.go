@@ -28,15 +28,15 @@ import (
 
 // tell prints an error and what to do about it.
 func tell(err error) {
-	if line := deniedLine(err); line != "" {
-		fmt.Fprintln(os.Stderr, line)
+	if line := cmp.Or(deniedLine(err), lostLine(err)); line != "" {
+		fmt.Fprintln(messages, line)
 	}
 	// What others said should be printable by now; here it is sure to be.
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(os.Stderr, "adit: error: %s\n", printable(line))
+		fmt.Fprintf(messages, "adit: error: %s\n", printable(line))
 	}
 	if h := hint(err); h != "" {
-		fmt.Fprintf(os.Stderr, "adit: hint: %s\n", h)
+		fmt.Fprintf(messages, "adit: hint: %s\n", h)
 	}
 }
 
@@ -126,7 +126,7 @@ func plainKey(k gossh.PublicKey) gossh.PublicKey {
 // sayAs prints what OpenSSH says, in its words, if LogLevel lets it.
 func (a *sshArgs) sayAs(level, text string) {
 	if a.shows(level) {
-		fmt.Fprintln(os.Stderr, strings.TrimRight(text, "\n"))
+		fmt.Fprintln(messages, strings.TrimRight(text, "\n"))
 	}
 }
 

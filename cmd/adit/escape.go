@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/adit-ssh/adit/internal/session"
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// breakLength is how long ~B asks for, in milliseconds (RFC 4335; OpenSSH's).
+const breakLength = 1000
+
+// escape obeys the escape sequence of the escape character and c.
+func (i *interactive) escape(c byte) (known bool, err error) {
+	name := escapeName(i.a.session.escape)
+	show := func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		fmt.Fprint(os.Stderr, strings.ReplaceAll(name+text, "\n", "\r\n"))
+	}
+	switch c {
+	case '.':
+		show(".\n")
+		return true, session.ErrTerminated
+	case 'Z' & 31:
+		show("^Z [suspend ssh]\n")
+		i.terminal.Suspend()
+	case 'B':
+		show("B\n")
+		i.ch.SendRequest(context.Background(), "break", false, wire.AppendUint32(nil, breakLength))
+	case 'R':
+		i.c.Rekey()
+	case 'V', 'v':
+		if messages.elsewhere() {
+			show("%c [Logging to syslog]\n", c)
+			break
+		}
+		step := 1
+		if c == 'V' {
+			step = -1
+		}
+		show("%c [LogLevel %s]\n", c, i.a.observer.louder(step))
+	case '#':
+		show("#\nThe following connections are open:\n%s", i.a.observer.open())
+	case 'C':
+		i.escapeCommand()
+	case '&':
+		show("& [not there: go into the background with ^Z and bg, or start with -f]\n")
+	case '?':
+		show("?\n%s", i.escapeHelp(name))
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func escapeName(c byte) string {
+	if c < ' ' || c == 0x7f {
+		return "^" + string(rune(c^0x40))
+	}
+	return string(rune(c))
+}
+
+func (i *interactive) escapeHelp(name string) string {
+	var b strings.Builder
+	b.WriteString("Supported escape sequences:\n")
+	for _, line := range [][2]string{
+		{".", "terminate connection"},
+		{"B", "send a BREAK to the remote system"},
+		{"C", "open a command line"},
+		{"R", "request rekey"},
+		{"V/v", "decrease/increase verbosity (LogLevel)"},
+		{"^Z", "suspend ssh"},
+		{"#", "list open channels"},
+		{"?", "this message"},
+		{name, "send the escape character by typing it twice"},
+	} {
+		if line[0] != "C" || i.a.session.commandLine {
+			fmt.Fprintf(&b, " %s%-4s- %s\n", name, line[0], line[1])
+		}
+	}
+	b.WriteString("(Note that escapes are only recognized immediately after newline.)\n")
+	return b.String()
+}
