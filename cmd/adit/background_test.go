@@ -143,7 +143,7 @@ func TestBackgroundAsks(t *testing.T) {
 	const secret = "swordfish"
 	addr, _ := passwordServer(t, secret)
 	known := filepath.Join(t.TempDir(), "known_hosts")
-	line := []string{"ssh", "-f", "-p", portOf(tcpAddr(addr)), "-o", "UserKnownHostsFile=" + known, "-o", "StrictHostKeyChecking=accept-new",
+	line := []string{"ssh", "-f", "-p", portIn(addr), "-o", "UserKnownHostsFile=" + known, "-o", "StrictHostKeyChecking=accept-new",
 		"-o", "PubkeyAuthentication=no", "-o", "KbdInteractiveAuthentication=no", "tester@127.0.0.1", "nothing"}
 	c := sit(t, t.TempDir(), line...)
 	c.ask(`'s password: `, secret)

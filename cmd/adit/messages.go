@@ -57,7 +57,8 @@ func (m *messageWriter) elsewhere() bool {
 func (a *sshArgs) divert() error {
 	switch {
 	case a.logFile != "" && a.syslog:
-		return &usageError{"ssh", errors.New("Can't specify both -y and -E")} //lint:ignore ST1005 OpenSSH's words
+		//lint:ignore ST1005 OpenSSH's words
+		return &usageError{"ssh", errors.New("Can't specify both -y and -E")}
 	case a.logFile != "":
 		f, err := os.OpenFile(a.logFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 		if err != nil {

@@ -29,7 +29,7 @@ func TestRequestsAreThoseOfSSH(t *testing.T) {
 	if err := os.WriteFile(known, []byte(knownhosts.Line([]string{addr}, host)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	options := []string{"-F", "none", "-i", user.Path, "-o", "UserKnownHostsFile=" + known, "-p", portOf(tcpAddr(addr)), "-o", "SendEnv=ADIT_* TERM", "-o", "SetEnv=B=2 A=1"}
+	options := []string{"-F", "none", "-i", user.Path, "-o", "UserKnownHostsFile=" + known, "-p", portIn(addr), "-o", "SendEnv=ADIT_* TERM", "-o", "SetEnv=B=2 A=1"}
 	t.Setenv("ADIT_TEST", "x y")
 	for _, args := range []string{
 		"HOST", "HOST ls -l", "-t HOST ls", "-tt HOST", "-T HOST", "-s HOST sftp", "-o RemoteCommand=date HOST", "-t -o SetEnv=TERM=dumb HOST", "-n HOST",
@@ -64,14 +64,6 @@ func TestRequestsAreThoseOfSSH(t *testing.T) {
 			})
 		}
 	}
-}
-
-func tcpAddr(addr string) net.Addr {
-	a, err := net.ResolveTCPAddr("tcp", addr)
-	if err != nil {
-		panic("BUG: " + err.Error())
-	}
-	return a
 }
 
 // recorder is a server that lets everybody in and starts nothing, but sends what

@@ -305,7 +305,9 @@ func copyFile(from, to string) error {
 
 func fingerprint(k gossh.PublicKey) string { return gossh.FingerprintSHA256(k) }
 
-func portOf(a net.Addr) string {
-	_, port, _ := strings.Cut(a.String(), ":")
+func portOf(a net.Addr) string { return portIn(a.String()) }
+
+func portIn(addr string) string {
+	_, port, _ := strings.Cut(addr, ":")
 	return port
 }

@@ -174,7 +174,7 @@ func (i *interactive) streams() session.Streams {
 // noPTY goes on without a terminal, unless somebody asked for one.
 func (i *interactive) noPTY() error {
 	i.terminal.Restore()
-	err := errors.New("PTY allocation request failed on channel 0") //lint:ignore ST1005 OpenSSH's words
+	err := errors.New("PTY allocation request failed on channel 0")
 	if i.a.session.requestTTY == "auto" {
 		i.a.sayAs("ERROR", err.Error())
 		return nil
