@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/adit-ssh/adit/internal/session"
 )
@@ -17,3 +18,5 @@ func startBackground(context.Context) error {
 func inBackground(ctx context.Context) (context.Context, *background) { return ctx, nil }
 
 func (b *background) leave(*session.Streams) error { return nil }
+
+func closeStdout() { os.Stdout.Close() }

@@ -120,6 +120,10 @@ func (b *background) leave(std *session.Streams) error {
 	return err
 }
 
+// closeStdout ends what reads our output. The null device takes its place, lest
+// some socket get its number.
+func closeStdout() { toNull(1) }
+
 func duplicate(fd int) (*os.File, error) {
 	d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {

@@ -119,17 +119,17 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.print {
 		return conf.Print(os.Stdout)
 	}
+	if conf.ForkAfterAuthentication && bg == nil {
+		return startBackground(ctx) // which does, and tells, all that comes now
+	}
 	if err := a.configure(conf); err != nil {
 		return err
 	}
 	for _, line := range a.lacking {
 		a.sayAs("ERROR", line)
 	}
-	switch {
-	case bg != nil:
+	if bg != nil {
 		bg.quiet = a.verbose == 0
-	case a.session.background:
-		return startBackground(ctx)
 	}
 	a.observer = newObserver(messages, a.verbosity())
 	a.Tracer = a.observer

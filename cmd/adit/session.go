@@ -26,7 +26,6 @@ type sessionArgs struct {
 	escape      byte
 	escapes     bool
 	commandLine bool   // ~C
-	background  bool   // -f
 	local       string // LocalCommand, expanded; "" for none
 	mayLocal    bool
 	alone       bool // nobody else asks for sessions on the connection
@@ -37,7 +36,7 @@ type sessionArgs struct {
 func (a *sshArgs) configureSession(c *sshconfig.Config) error {
 	a.session = sessionArgs{
 		subsystem: c.SessionType == "subsystem", requestTTY: c.RequestTTY, term: c.TermName(os.Getenv),
-		commandLine: c.EnableEscapeCommandline, background: c.ForkAfterAuthentication, mayLocal: c.PermitLocalCommand,
+		commandLine: c.EnableEscapeCommandline, mayLocal: c.PermitLocalCommand,
 		alone: c.ControlMaster == "no", x11: c.ForwardX11,
 	}
 	a.session.escape, a.session.escapes = c.EscapeByte()
@@ -57,10 +56,13 @@ func (a *sshArgs) configureSession(c *sshconfig.Config) error {
 	return nil
 }
 
+// commandText is the command line for the server's shell; "" is the shell itself.
+func (a *sshArgs) commandText() string { return strings.Join(a.command, " ") }
+
 // wantsPTY decides about a pseudo-terminal as ssh.c's main does.
 func (a *sshArgs) wantsPTY() bool {
 	s := &a.session
-	wants := len(a.command) == 0 || s.requestTTY == "yes"
+	wants := a.commandText() == "" || s.requestTTY == "yes"
 	switch {
 	case s.requestTTY == "force":
 		return true
@@ -101,13 +103,18 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 	if a.session.x11 && os.Getenv("DISPLAY") != "" {
 		a.sayAs("ERROR", "X11 forwarding request failed: adit has no X11 forwarding")
 	}
-	request := session.Request{Command: strings.Join(a.command, " "), Subsystem: a.session.subsystem, Env: a.session.env}
+	if err := a.runLocal(ctx); err != nil {
+		return err
+	}
+	request := session.Request{Command: a.commandText(), Subsystem: a.session.subsystem, Env: a.session.env}
 	defer i.terminal.Restore()
 	if i.pty {
 		request.PTY = i.ptyRequest()
 		messages.onTerminal(i.terminal.IsRaw)
 		if !a.noStdin {
-			i.terminal.Raw() // in vain if it is no terminal, but the server has one all the same
+			a.Prompter.(*terminal).give(func() {
+				i.terminal.Raw() // in vain if it is no terminal, but the server has one all the same
+			})
 		}
 	}
 	s, err := session.Start(ch, request)
@@ -115,9 +122,6 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 		if lost := a.lost(c); lost != nil {
 			err = lost
 		}
-		return err
-	}
-	if err := a.runLocal(ctx); err != nil {
 		return err
 	}
 	std := i.streams()
@@ -166,7 +170,7 @@ func (i *interactive) streams() session.Streams {
 	if !session.IsTerminal(os.Stdout) {
 		// Whoever reads our output sees its end when the server does not send any
 		// more, though the command goes on.
-		std.OutEnded = func() { os.Stdout.Close() }
+		std.OutEnded = closeStdout
 	}
 	return std
 }

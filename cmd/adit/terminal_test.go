@@ -187,6 +187,19 @@ func TestSuspend(t *testing.T) {
 	c.leaves(0)
 }
 
+// A local command has the terminal as it is, before the session has it.
+func TestLocalCommandAtATerminal(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	c := sit(t, t.TempDir(), shellAt(s, s.KnownHosts(t), "-o", "PermitLocalCommand=yes", "-o", "LocalCommand=read line; echo heard $line")...)
+	c.say("here")
+	c.see(`heard here\r\n`)
+	c.see(`R> $`)
+	c.say("exit 0")
+	c.leaves(0)
+}
+
 // A password is asked for before the terminal is the server's.
 func TestPasswordThenShell(t *testing.T) {
 	t.Parallel()

@@ -142,7 +142,7 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	defer t.mu.Unlock()
 	first, may := askpassRules(os.Getenv)
 	var tty *os.File
-	if !first {
+	if !first && !messages.raw() { // a session's keys are not answers
 		tty, _ = os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	}
 	if tty == nil {
@@ -195,6 +195,13 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	}
 	fmt.Fprintln(tty)
 	return "", false, err
+}
+
+// give lets a session have the terminal once no question waits for an answer.
+func (t *terminal) give(take func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	take()
 }
 
 func readLine(tty *os.File) (string, error) {
