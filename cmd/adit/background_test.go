@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,9 +29,22 @@ func runBackground(t *testing.T, home string, args ...string) (status int, out, 
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	cmd.Stdin = strings.NewReader("never read")
-	status, err := exitStatusOf(cmd.Run())
+	cmd.WaitDelay = patience
+	lock, held, err := os.Pipe() // as a script might have a lock open
 	if err != nil {
 		t.Fatal(err)
+	}
+	defer lock.Close()
+	cmd.ExtraFiles = []*os.File{held, held}
+	err = cmd.Run()
+	held.Close()
+	status, err = exitStatusOf(err)
+	if err != nil {
+		t.Fatalf("%v: standard output or error is held open", err)
+	}
+	lock.SetReadDeadline(time.Now().Add(patience))
+	if _, err := lock.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("what was open before is held open: %v", err)
 	}
 	return status, o.String(), e.String()
 }
@@ -78,6 +92,7 @@ func TestBackground(t *testing.T) {
 		if theirs, err := unix.Getsid(pid); err != nil || theirs == ours {
 			t.Errorf("it is in session %d, %v, which is ours: want one of its own", theirs, err)
 		}
+		defer syscall.Kill(pid, syscall.SIGKILL)
 		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}

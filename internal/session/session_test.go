@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
+
+// patience bounds tests that fail.
+const patience = time.Minute
 
 // served is the server's end of a session.
 type served struct {
@@ -50,6 +54,12 @@ func open(t *testing.T, serve func(*served)) *adit.Conn {
 	config := &gossh.ServerConfig{NoClientAuth: true}
 	config.AddHostKey(host.Signer)
 	a, b := net.Pipe()
+	hung := time.AfterFunc(patience, func() { b.Close() })
+	t.Cleanup(func() {
+		if !hung.Stop() {
+			t.Errorf("the session did not end in %v", patience)
+		}
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		conn, channels, requests, err := gossh.NewServerConn(b, config)
