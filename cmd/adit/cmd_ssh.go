@@ -18,6 +18,7 @@ import (
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/sshconfig"
+	"github.com/adit-ssh/adit/trace"
 )
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
@@ -132,7 +133,9 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		bg.quiet = a.verbose == 0
 	}
 	a.observer = newObserver(messages, a.verbosity())
-	a.Tracer = a.observer
+	if a.verbose > 0 {
+		a.Tracer = trace.NewText(messages, min(trace.LevelPacket, trace.Level(a.verbose))) // for jump hosts
+	}
 	if err := a.throughProxy(ctx, &a.Options); err != nil {
 		return err
 	}
@@ -144,6 +147,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err != nil {
 		return err
 	}
+	cfg.Tracer = a.observer
 	if a.stdio != nil && a.stdio.TargetPath == "" {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}

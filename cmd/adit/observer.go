@@ -13,9 +13,6 @@ import (
 	"github.com/adit-ssh/adit/trace"
 )
 
-// verbosities are LogLevel's words, from little to much.
-var verbosities = []string{"QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG2", "DEBUG3"}
-
 // observer is the tracer of `adit ssh`: it prints what -v asks for, and keeps what
 // is told of a session later.
 type observer struct {
@@ -24,7 +21,7 @@ type observer struct {
 	most trace.Level
 
 	mu       sync.Mutex
-	level    int                            // index in verbosities; guarded by mu
+	level    int                            // index in logLevels; guarded by mu
 	method   string                         // that we logged in with; guarded by mu
 	channels map[uint32]trace.ChannelOpened // guarded by mu
 }
@@ -32,7 +29,7 @@ type observer struct {
 // newObserver returns one that prints what level asks for. ~v can't make it see
 // more than channels, if it did not from the beginning.
 func newObserver(w io.Writer, level string) *observer {
-	o := &observer{w: w, text: trace.NewText(w, trace.LevelPacket), level: max(0, slices.Index(verbosities, level)), channels: map[uint32]trace.ChannelOpened{}}
+	o := &observer{w: w, text: trace.NewText(w, trace.LevelPacket), level: max(0, slices.Index(logLevels, level)), channels: map[uint32]trace.ChannelOpened{}}
 	o.most = max(trace.LevelChannel, o.prints())
 	return o
 }
@@ -40,7 +37,7 @@ func newObserver(w io.Writer, level string) *observer {
 // prints is the level of events that are printed. It is called under mu, or
 // before there is company.
 func (o *observer) prints() trace.Level {
-	return trace.Level(max(0, o.level-slices.Index(verbosities, "VERBOSE")))
+	return trace.Level(max(0, o.level-slices.Index(logLevels, "VERBOSE")))
 }
 
 // Level implements trace.Tracer.
@@ -73,8 +70,8 @@ func (o *observer) Trace(at time.Time, e trace.Event) {
 func (o *observer) louder(step int) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.level = min(max(0, o.level+step), len(verbosities)-1)
-	return verbosities[o.level]
+	o.level = min(max(0, o.level+step), len(logLevels)-1)
+	return logLevels[o.level]
 }
 
 // loggedInBy returns the method that the server let us in by.
@@ -111,7 +108,7 @@ func (o *observer) open() string {
 // verbosity is LogLevel, with -v.
 func (a *sshArgs) verbosity() string {
 	if a.verbose > 0 {
-		return verbosities[min(slices.Index(verbosities, "VERBOSE")+a.verbose, len(verbosities)-1)]
+		return logLevels[min(slices.Index(logLevels, "VERBOSE")+a.verbose, len(logLevels)-1)]
 	}
 	return a.logLevel
 }

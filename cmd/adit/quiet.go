@@ -3,13 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 )
 
-// logLevels are those of LogLevel at which there are differences for us, each
-// with what the ones before it show (ssh_config: LogLevel). QUIET shows nothing.
-var logLevels = []string{"QUIET", "FATAL", "ERROR", "INFO", "VERBOSE"}
+// logLevels are those of LogLevel, each with what the ones before it show
+// (ssh_config: LogLevel). QUIET shows nothing.
+var logLevels = []string{"QUIET", "FATAL", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG2", "DEBUG3"}
 
 // shows reports whether LogLevel lets a message of a level through.
 func (a *sshArgs) shows(level string) bool {
@@ -17,7 +16,7 @@ func (a *sshArgs) shows(level string) bool {
 	switch {
 	case a.logLevel == "":
 		most = slices.Index(logLevels, "INFO")
-	case most < 0, a.verbose > 0 && most > slices.Index(logLevels, "FATAL"): // DEBUG
+	case a.verbose > 0 && most > slices.Index(logLevels, "FATAL"):
 		most = len(logLevels)
 	}
 	return slices.Index(logLevels, level) <= most
@@ -38,7 +37,7 @@ func (a *sshArgs) quieted(err error) error {
 		return err
 	}
 	if line := deniedLine(err); line != "" && a.shows("FATAL") {
-		fmt.Fprintln(os.Stderr, line)
+		fmt.Fprintln(messages, line)
 	}
 	return exitError(255)
 }
