@@ -30,21 +30,12 @@ func (a *sshArgs) lost(c *adit.Client) *lostError {
 }
 
 // lostLine is what OpenSSH says of a connection that was lost, and scripts look
-// for. Empty for other errors.
+// for (clientloop.c, packet.c). Empty for other errors.
 func lostLine(err error) string {
 	e, ok := errors.AsType[*lostError](err)
 	if !ok {
 		return ""
 	}
-	line := e.line()
-	if line != "" && e.terminal {
-		line += fmt.Sprintf("\nConnection to %s closed.", e.host)
-	}
-	return line
-}
-
-// line is lostLine without the terminal's own (clientloop.c, packet.c).
-func (e *lostError) line() string {
 	d, disconnected := errors.AsType[*adit.DisconnectError](e.err)
 	op, _ := errors.AsType[*net.OpError](e.err)
 	switch {
@@ -57,7 +48,11 @@ func (e *lostError) line() string {
 	case disconnected:
 		return ""
 	case errors.Is(e.err, io.EOF), errors.Is(e.err, io.ErrUnexpectedEOF):
-		return fmt.Sprintf("Connection to %s closed by remote host.", e.host)
+		line := fmt.Sprintf("Connection to %s closed by remote host.", e.host)
+		if e.terminal {
+			line += fmt.Sprintf("\nConnection to %s closed.", e.host)
+		}
+		return line
 	case op != nil && op.Op == "write", errors.Is(e.err, syscall.EPIPE), errors.Is(e.err, syscall.ECONNRESET):
 		// A connection that is reset can't be told that we leave.
 		return "client_loop: send disconnect: Broken pipe"

@@ -37,7 +37,7 @@ func TestLostLine(t *testing.T) {
 		if got := lostLine(fmt.Errorf("session: %w", lost)); got != tt.want {
 			t.Errorf("%v: says %q, want %q", tt.err, got, tt.want)
 		}
-		if lost.terminal = true; tt.want != "" {
+		if lost.terminal = true; tt.want == closed {
 			tt.want += "\nConnection to box closed."
 		}
 		if got := lostLine(lost); got != tt.want {
