@@ -107,7 +107,7 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 		return err
 	}
 	request := session.Request{Command: a.commandText(), Subsystem: a.session.subsystem, Env: a.session.env}
-	defer i.terminal.Restore()
+	defer i.terminal.End()
 	if i.pty {
 		request.PTY = i.ptyRequest()
 		messages.onTerminal(i.terminal.IsRaw)
@@ -136,7 +136,7 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 		following.Go(func() { i.followSize(sized, *request.PTY) })
 	}
 	exit, unwritten, err := s.Run(ctx, std)
-	i.terminal.Restore()
+	i.terminal.End() // whoever types ~C or ~^Z now must not make it raw again
 	if err == nil && c.Err() == nil {
 		err = i.awaitForwards(ctx)
 	}

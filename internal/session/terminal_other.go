@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type Terminal struct {
 
 	mu    sync.Mutex
 	saved *term.State // while raw; guarded by mu
+	over  bool        // guarded by mu
 	undo  func()      // of showSequences; guarded by mu
 }
 
@@ -29,7 +31,10 @@ func NewTerminal(in, out *os.File) *Terminal { return &Terminal{in: in, out: out
 func (t *Terminal) Raw() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.saved != nil {
+	switch {
+	case t.over:
+		return errOver
+	case t.saved != nil:
 		return nil
 	}
 	saved, err := term.MakeRaw(int(t.in.Fd()))
@@ -39,6 +44,9 @@ func (t *Terminal) Raw() error {
 	t.saved, t.undo = saved, showSequences(t.out)
 	return nil
 }
+
+// errOver is Raw after End.
+var errOver = errors.New("the session has ended")
 
 // Restore makes the terminal what it was before Raw. It does nothing twice, and
 // nothing without Raw.
@@ -50,6 +58,14 @@ func (t *Terminal) Restore() {
 		term.Restore(int(t.in.Fd()), t.saved)
 		t.saved = nil
 	}
+}
+
+// End is Restore for good: Raw does nothing after it.
+func (t *Terminal) End() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.Restore()
 }
 
 // IsRaw reports whether the terminal is raw.

@@ -64,6 +64,16 @@ func TestRaw(t *testing.T) {
 	if after, err := term.get(); err != nil || *after != *before || term.IsRaw() {
 		t.Errorf("after Restore the terminal is %+v, %v, want %+v", after, err, before)
 	}
+	if err := term.Raw(); err != nil {
+		t.Fatal(err)
+	}
+	term.End()
+	if err := term.Raw(); err == nil {
+		t.Error("after End the terminal is raw again")
+	}
+	if after, err := term.get(); err != nil || *after != *before {
+		t.Errorf("after End the terminal is %+v, %v, want %+v", after, err, before)
+	}
 }
 
 func TestModes(t *testing.T) {

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -20,6 +21,7 @@ type Terminal struct {
 
 	mu    sync.Mutex
 	saved *unix.Termios // while raw; guarded by mu
+	over  bool          // guarded by mu
 }
 
 // NewTerminal returns the terminal that is standard input. out is not looked at.
@@ -30,7 +32,10 @@ func NewTerminal(in, out *os.File) *Terminal { return &Terminal{in: in} }
 func (t *Terminal) Raw() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.saved != nil {
+	switch {
+	case t.over:
+		return errOver
+	case t.saved != nil:
 		return nil
 	}
 	now, err := t.get()
@@ -50,6 +55,9 @@ func (t *Terminal) Raw() error {
 	return nil
 }
 
+// errOver is Raw after End.
+var errOver = errors.New("the session has ended")
+
 // Restore makes the terminal what it was before Raw. It does nothing twice, and
 // nothing without Raw.
 func (t *Terminal) Restore() {
@@ -59,6 +67,14 @@ func (t *Terminal) Restore() {
 		t.set(t.saved) // in vain if the terminal has gone
 		t.saved = nil
 	}
+}
+
+// End is Restore for good: Raw does nothing after it.
+func (t *Terminal) End() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.Restore()
 }
 
 // IsRaw reports whether the terminal is raw.
