@@ -253,7 +253,6 @@ func (c *Channel) endLocked() {
 	if c.idle != nil {
 		c.idle.timer.Stop()
 	}
-	close(c.ended)
 	if c.reqs != nil {
 		close(c.reqs)
 	}
@@ -271,6 +270,7 @@ func (c *Channel) endLocked() {
 		trace.Emit(c.m.cfg.Tracer, e)
 	}
 	c.m.remove(c)
+	close(c.ended) // who hears it finds the channel gone
 }
 
 // connectionEnded tells the channel that nothing moves any more.
