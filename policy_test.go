@@ -93,6 +93,8 @@ var importRules = []importRule{
 		"turns files and flags into adit.Config, so that the library reads no files by itself"},
 	{"internal/sshfp", nil, []string{xCrypto, "github.com/miekg/dns"},
 		"DNS has fingerprints; what follows from them is setup's matter"},
+	{"internal/proxied", []string{"internal/packet", "internal/wire"}, nil,
+		"a mux.PacketConn, which is all that it has to do with channels"},
 	{"alias", []string{".", "internal/setup", "sshconfig", "trace"}, nil,
 		"a person's files for Go programs: what setup does, behind one call that names no part of it"},
 	{"internal/doctor", []string{".", "agent", "dial", "dial/ssm", "internal/forward", "internal/setup", "knownhosts", "sshconfig", "trace"}, []string{xAny},
