@@ -24,7 +24,7 @@ import (
 // keepalive loop with Config.AliveInterval, which has one more for a question that
 // waits, and Config.ServerKeys with a watcher of its context. Close waits for them.
 type Client struct {
-	t     *transport.Conn
+	t     secured
 	m     *mux.Mux
 	cfg   *Config
 	user  string
@@ -264,6 +264,9 @@ func (c *Client) Versions() (local, server string) { return c.t.Versions() }
 func (c *Client) Binding() (hostKey, sessionID, signature []byte) {
 	return c.t.HostKey(), c.t.SessionID(), c.t.HostKeySignature()
 }
+
+// Channels returns how many channels are open or opening, of whatever kind.
+func (c *Client) Channels() int { return c.m.Channels() }
 
 // Done is closed when the connection has ended.
 func (c *Client) Done() <-chan struct{} { return c.m.Done() }

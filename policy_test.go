@@ -83,7 +83,7 @@ var importRules = []importRule{
 		"speaks the agent protocol over any stream; needs no SSH connection"},
 
 	// On top of the engine.
-	{".", []string{"dial", "internal/algo", "internal/forward", "internal/mux", "internal/relay", "internal/transport",
+	{".", []string{"dial", "internal/algo", "internal/forward", "internal/mux", "internal/proxied", "internal/relay", "internal/transport",
 		"internal/userauth", "internal/wire", "socks", "trace"}, []string{xCrypto, xSys},
 		"the front door puts the layers together; files and flags are setup's matter"},
 	{"bastion", []string{"internal/algo", "internal/authkeys", "internal/forward", "internal/mux", "internal/relay", "internal/transport",
