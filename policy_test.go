@@ -95,6 +95,8 @@ var importRules = []importRule{
 		"DNS has fingerprints; what follows from them is setup's matter"},
 	{"internal/proxied", []string{"internal/packet", "internal/wire"}, nil,
 		"a mux.PacketConn, which is all that it has to do with channels"},
+	{"internal/control", []string{".", "internal/fdpass", "internal/forward", "internal/mux", "internal/proxied", "internal/session", "internal/wire"}, []string{xSys},
+		"serves a connection to other programs: how it was made and set up is its caller's matter"},
 	{"alias", []string{".", "internal/setup", "sshconfig", "trace"}, nil,
 		"a person's files for Go programs: what setup does, behind one call that names no part of it"},
 	{"internal/doctor", []string{".", "agent", "dial", "dial/ssm", "internal/forward", "internal/setup", "knownhosts", "sshconfig", "trace"}, []string{xAny},

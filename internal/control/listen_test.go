@@ -1,0 +1,214 @@
+//go:build unix
+
+package control
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func listenAt(t *testing.T, path string) *Listener {
+	t.Helper()
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// names are the files in a folder.
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range list {
+		all = append(all, e.Name())
+	}
+	return strings.Join(all, " ")
+}
+
+func TestListen(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "cm")
+	l := listenAt(t, path)
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("got mode %v, %v, want a socket with 0600", info.Mode(), err)
+	}
+	_, err = Listen(path)
+	exists, ok := errors.AsType[*ExistsError](err)
+	if want := "ControlSocket " + path + " already exists, disabling multiplexing"; !ok || exists.Error() != want {
+		t.Errorf("a second master: got %v, want %s", err, want)
+	}
+	if got := names(t, dir); got != "cm" {
+		t.Errorf("beside the socket there are %s", got)
+	}
+	if err := l.Close(); err != nil || names(t, dir) != "" {
+		t.Errorf("Close: %v, it left %s", err, names(t, dir))
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("the second Close: %v", err)
+	}
+}
+
+// A socket whose master was killed is replaced; a file is not.
+func TestStale(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "cm")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	_, err = Dial(t.Context(), path)
+	if want := "Control socket connect(" + path + "): Connection refused"; err == nil || err.Error() != want {
+		t.Errorf("a dead master: got %v, want %s", err, want)
+	}
+	listenAt(t, path).Close()
+	if got := names(t, dir); got != "" {
+		t.Errorf("left over: %s", got)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || names(t, dir) != "cm" {
+		t.Errorf("a file is in the way: got %v, and left %s", err, names(t, dir))
+	}
+}
+
+// Of many that find a stale socket one becomes the master.
+func TestStaleRace(t *testing.T) {
+	for range 20 {
+		path := filepath.Join(t.TempDir(), "cm")
+		dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead.SetUnlinkOnClose(false)
+		dead.Close()
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var won []*Listener
+		for range 8 {
+			wg.Go(func() {
+				if l, err := Listen(path); err == nil {
+					mu.Lock()
+					won = append(won, l)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		if len(won) != 1 {
+			t.Fatalf("%d became masters, want 1", len(won))
+		}
+		nc, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatalf("the one that won is not there: %v", err)
+		}
+		nc.Close()
+		won[0].Close()
+	}
+}
+
+func TestLongPath(t *testing.T) {
+	long := "/" + strings.Repeat("x", maxPath-1)
+	_, err := Dial(t.Context(), long)
+	if _, ok := errors.AsType[*PathError](err); !ok || !strings.HasPrefix(err.Error(), "ControlPath too long ('"+long+"' >= ") {
+		t.Errorf("got %v", err)
+	}
+	if _, err = Listen(long[:maxPath-10]); err == nil || !strings.Contains(err.Error(), "17 bytes longer") {
+		t.Errorf("a path whose temporary name is too long: got %v", err)
+	}
+	if _, err = Listen("/nowhere/at/all"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder that there is not: got %v", err)
+	}
+}
+
+// Closing removes one's own socket and not another that has taken its place.
+func TestCloseLeavesOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cm")
+	first := listenAt(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	listenAt(t, path)
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if nc, err := net.Dial("unix", path); err != nil {
+		t.Errorf("the second master's socket: %v", err)
+	} else {
+		nc.Close()
+	}
+}
+
+// Dial's ctx ends a master that says nothing.
+func TestSilentMaster(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cm")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("interrupted")
+	go func() { // ends with the client's connection
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		nc.Read(make([]byte, 12)) // it has greeted
+		cancel(why)
+		nc.Read(make([]byte, 12))
+	}()
+	if _, err := Dial(ctx, path); !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+}
+
+// A master is idle when it has had neither clients nor channels for the time.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var channels atomic.Int32
+		m := &Master{clients: map[*client]struct{}{}, used: time.Now(), channels: func() int { return int(channels.Load()) }}
+		start := time.Now()
+		over := make(chan bool, 1)
+		go func() { over <- m.Idle(t.Context(), 10*time.Second) }()
+		c := &client{}
+		<-time.After(5 * time.Second)
+		m.enter(c)
+		<-time.After(20 * time.Second)
+		m.leave(c) // at 25 s
+		<-time.After(5 * time.Second)
+		channels.Store(1) // 30 s
+		<-time.After(30 * time.Second)
+		channels.Store(0) // 60 s
+		if !<-over {
+			t.Error("not idle")
+		}
+		if took := time.Since(start); took < 69*time.Second || took > 71*time.Second {
+			t.Errorf("idle after %v, want 70 s: ten after the last channel", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if m.Idle(ctx, time.Hour) {
+			t.Error("idle although its ctx has ended")
+		}
+	})
+}

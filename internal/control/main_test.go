@@ -1,0 +1,11 @@
+//go:build unix
+
+package control_test
+
+import (
+	"testing"
+
+	"github.com/adit-ssh/adit/internal/testnet"
+)
+
+func TestMain(m *testing.M) { testnet.Main(m) }

@@ -1,0 +1,89 @@
+//go:build unix
+
+package control
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/adit-ssh/adit/internal/session"
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// ptyRequest asks for a terminal like a client's, whose standard input fd is.
+func ptyRequest(fd int, term string) *wire.PtyReq {
+	size := terminalSize(fd)
+	return &wire.PtyReq{Term: term, Columns: size.Columns, Rows: size.Rows, Width: size.Width, Height: size.Height, Modes: terminalModes(fd)}
+}
+
+// terminalModes are those of a terminal, or those that OpenSSH sends for none.
+func terminalModes(fd int) []byte {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return session.NoModes()
+	}
+	f := os.NewFile(uintptr(copied), "terminal")
+	defer f.Close()
+	return session.NewTerminal(f, f).Modes()
+}
+
+// terminalSize is the size of a terminal, all 0 if it is none.
+func terminalSize(fd int) wire.WindowChange {
+	w, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil {
+		return wire.WindowChange{}
+	}
+	return wire.WindowChange{Columns: uint32(w.Col), Rows: uint32(w.Row), Width: uint32(w.Xpixel), Height: uint32(w.Ypixel)}
+}
+
+// maxEscape is the last character that can be an escape character.
+const maxEscape = 0xff
+
+// breakLength is how long ~B asks for, in milliseconds: OpenSSH's.
+const breakLength = 1000
+
+// obeyEscapes takes escape sequences out of what is typed. Those that act on the
+// master's own terminal are not for its clients, as in OpenSSH (clientloop.c,
+// process_escapes).
+func (p *passenger) obeyEscapes(char byte) {
+	p.streams[0].Reader = &session.Escapes{In: p.streams[0].Reader, Char: char, Do: func(c byte) (known bool, err error) {
+		show := func(format string, args ...any) {
+			fmt.Fprintf(p.streams[2], "%s"+format, append([]any{escapeName(char)}, args...)...)
+		}
+		switch c {
+		case '.':
+			show(".\r\n")
+			return true, session.ErrTerminated
+		case 'B':
+			show("B\r\n")
+			p.ch.SendRequest(p.c.m.lifetime, "break", false, wire.AppendUint32(nil, breakLength))
+		case 'R':
+			p.c.m.cfg.Client.Rekey()
+		case '?':
+			name := escapeName(char)
+			show("?\r\nSupported escape sequences:\r\n")
+			for _, line := range [][2]string{{".", "terminate session"}, {"B", "send a BREAK to the remote system"}, {"R", "request rekey"},
+				{"?", "this message"}, {name, "send the escape character by typing it twice"}} {
+				fmt.Fprintf(p.streams[2], " %s%-4s- %s\r\n", name, line[0], line[1])
+			}
+			fmt.Fprint(p.streams[2], "(Note that escapes are only recognized immediately after newline.)\r\n")
+		default:
+			return false, nil
+		}
+		return true, nil
+	}}
+}
+
+// escapeName is how a person types the escape character.
+func escapeName(c byte) string {
+	if c < ' ' || c == 0x7f {
+		return "^" + string(rune(c^0x40))
+	}
+	return string(rune(c))
+}
+
+// terminated reports whether the person ended the session by an escape sequence.
+func terminated(err error) bool { return errors.Is(err, session.ErrTerminated) }
