@@ -103,7 +103,7 @@ var importRules = []importRule{
 		"checks what a user has, through the same doors the user takes"},
 	{"tunnel", []string{".", "internal/forward", "internal/setup", "trace"}, []string{xSys, "github.com/BurntSushi/toml"},
 		"keeps forwards up; how they work is not its matter"},
-	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/doctor", "internal/fdpass", "internal/forward", "internal/session", "internal/setup",
+	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/control", "internal/doctor", "internal/fdpass", "internal/forward", "internal/session", "internal/setup",
 		"internal/rawpipe", "internal/wire", "knownhosts", "sshconfig", "trace", "tunnel"}, []string{xAny, "github.com/spf13/"},
 		"verbs, prompts and messages: it names algorithms and prints messages, but never sees the layers that use them"},
 	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "trace"}, []string{xCrypto, xSys},

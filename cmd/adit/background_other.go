@@ -11,8 +11,8 @@ import (
 )
 
 // startBackground can't: a process does not leave its console here.
-func startBackground(context.Context) error {
-	return errors.New("-f: there is no background on this system; use -N in a window of its own")
+func startBackground(context.Context) (up bool, err error) {
+	return false, errors.New("-f: there is no background on this system; use -N in a window of its own")
 }
 
 func inBackground(ctx context.Context) (context.Context, *background) { return ctx, nil }

@@ -17,15 +17,16 @@ import (
 	"github.com/adit-ssh/adit/internal/session"
 )
 
-// startBackground starts the second program and waits until it is up.
-func startBackground(ctx context.Context) error {
+// startBackground starts the second program and waits until it is up, or has ended:
+// with a status of 0, err is nil.
+func startBackground(ctx context.Context) (up bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("-f: %w", err)
+		return false, fmt.Errorf("go into the background: %w", err)
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
-		return fmt.Errorf("-f: %w", err)
+		return false, fmt.Errorf("go into the background: %w", err)
 	}
 	unix.CloseOnExec(pair[0])
 	unix.CloseOnExec(pair[1])
@@ -40,23 +41,26 @@ func startBackground(ctx context.Context) error {
 	err = cmd.Start()
 	its.Close()
 	if err != nil {
-		return fmt.Errorf("-f: %w", err)
+		return false, fmt.Errorf("go into the background: %w", err)
 	}
 	// An interrupt at the terminal reaches both; for others, the second ends when
 	// we hang up.
 	stop := context.AfterFunc(ctx, func() { ours.Close() })
 	defer stop()
 	if n, _ := ours.Read(make([]byte, 1)); n == 1 {
-		return nil
+		return true, nil
 	}
 	err = cmd.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	exit, exited := errors.AsType[*exec.ExitError](err)
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case exited && exit.ExitCode() > 0:
+		return false, exitError(exit.ExitCode())
+	case exited:
+		return false, exitError(255)
 	}
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.ExitCode() > 0 {
-		return exitError(exit.ExitCode())
-	}
-	return exitError(255)
+	return false, err
 }
 
 // keepDescriptors keeps what whoever started us left open, such as a lock, from

@@ -65,7 +65,7 @@ func TestFlagsAreThoseOfSSH(t *testing.T) {
 		"web", "ann@web", "-l flag web", "ssh://ann@web:7", "-p 7 web", "-p 7 ssh://web:8", "-4 web", "-6 web", "-o AddressFamily=inet -6 web",
 		"-N web", "-T web", "-n web", "-g web", "-q web", "-b 127.0.0.1 web", "-a web", "-A web", "-x web", "-X web", "-i /dev/null web",
 		"-L 2:b:3 web", "-L 1:a:2 web", "-L [::1]:2:b:3 -D 4 web", "-D localhost:4 web", "-R 5:c:6 web", "-R 7 web", "-W x:1 web", "-J ann@j:3,k web",
-		"-o ClearAllForwardings=yes -L 2:b:3 web", "-t web", "-M -S /s web", "-f web true", "-C web", "-e none web", "-B lo web", "-s web sftp",
+		"-o ClearAllForwardings=yes -L 2:b:3 web", "-t web", "-M -S /s web", "-MM web", "-MMM -S none web", "-f web true", "-C web", "-e none web", "-B lo web", "-s web sftp",
 		"-tt web", "-t web -t ls", "-tT web", "-Tt web", "-Y web", "-w 1:2 web", "-e ^x web", "-fN web", "-I /p11 web",
 		"-l bob ann@web", "ann@web -l bob", "-l a -l b web", "ssh://web:7 -p 8", "-p 8 ssh://web:7", "-o User=x ann@web", "ann@web -o User=x", "-o Port=3 -p 4 web", "-W x:1 -o ClearAllForwardings=no web", "-4 -o AddressFamily=inet6 web uptime",
 	} {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -120,11 +121,23 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.print {
 		return conf.Print(os.Stdout)
 	}
-	if conf.ForkAfterAuthentication && bg == nil {
-		return startBackground(ctx) // which does, and tells, all that comes now
-	}
-	if err := a.configure(conf); err != nil {
+	if conf.ForkAfterAuthentication && bg == nil && a.control == "" {
+		up, err := startBackground(ctx) // which does, and tells, all that comes now
+		if err == nil && !up {
+			err = exitError(255)
+		}
 		return err
+	}
+	if err := a.configureFor(conf, bg); err != nil {
+		return err
+	}
+	defer func() { err = a.quieted(err) }()
+	if done, err := a.throughMaster(ctx, conf, bg); done {
+		return err
+	}
+	timeout, stays := a.persistTime(conf)
+	if stays && bg == nil {
+		return a.persist(ctx, conf)
 	}
 	for _, line := range a.lacking {
 		a.sayAs("ERROR", line)
@@ -142,16 +155,15 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err := a.route(); err != nil {
 		return err
 	}
-	defer func() { err = a.quieted(err) }()
 	cfg, err := a.Config()
 	if err != nil {
 		return err
 	}
 	cfg.Tracer = a.observer
-	if a.stdio != nil && a.stdio.TargetPath == "" {
+	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
-	c, err := a.Dial(ctx, cfg)
+	c, err := a.connect(ctx, conf, cfg)
 	if err != nil {
 		return err
 	}
@@ -159,9 +171,6 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	a.tellLogin(c)
 	if c.Unverified() {
 		a.forwards = nil
-	}
-	if a.stdio != nil {
-		return runStdio(ctx, c, a)
 	}
 	forwards, err := startForwards(ctx, c, a)
 	defer func() {
@@ -172,16 +181,39 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	if !a.noCommand {
-		return runSession(ctx, c, a, forwards, bg)
+	m, err := a.startMaster(c, conf, forwards)
+	if err != nil {
+		return err
 	}
-	return a.stay(ctx, c, bg)
+	defer m.end(ctx, c)
+	ctx, stop := m.untilTerminated(ctx)
+	defer stop()
+	if stays && !conf.ForkAfterAuthentication {
+		if m != nil { // the session is for the one that started us
+			return a.stay(ctx, c, bg, m, timeout)
+		}
+		bg = nil // there is a master already: all is done here
+	}
+	switch {
+	case a.stdio != nil:
+		return runStdio(ctx, c, a)
+	case !a.noCommand:
+		err := runSession(ctx, c, a, forwards, bg)
+		if m == nil || !stays || ctx.Err() != nil || c.Err() != nil {
+			return err
+		}
+		bg, a.session.local = nil, "" // the master of -f outlives its command
+	}
+	return a.stay(ctx, c, bg, m, timeout)
 }
 
-// stay is -N: it serves the forwards until the connection ends.
-func (a *sshArgs) stay(ctx context.Context, c *adit.Client, bg *background) error {
-	// Nobody will ask for a session on this connection (OpenSSH PROTOCOL, 2.2).
-	c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil)
+// stay is -N, and a master that has no session of its own: it serves others until
+// the connection ends, or nobody needs it any more.
+func (a *sshArgs) stay(ctx context.Context, c *adit.Client, bg *background, m *master, timeout time.Duration) error {
+	if a.session.alone {
+		// Nobody will ask for a session on this connection (OpenSSH PROTOCOL, 2.2).
+		c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil)
+	}
 	if err := a.runLocal(ctx); err != nil {
 		return err
 	}
@@ -189,6 +221,8 @@ func (a *sshArgs) stay(ctx context.Context, c *adit.Client, bg *background) erro
 		return err
 	}
 	select {
+	case <-m.unused(ctx, timeout):
+		return exitError(255) // as OpenSSH: there was no command to have a status
 	case <-ctx.Done():
 		// To end by SIGTERM is no error of a mere forwarder (OpenSSH,
 		// clientloop.c).

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 
@@ -31,6 +32,8 @@ type sshArgs struct {
 	logFile     string   // -E
 	syslog      bool     // -y
 	lacking     []string // what is said of flags that we can't obey, as ssh would say it
+	control     string   // -O
+	proxied     net.Conn // of -O proxy
 	command     []string
 
 	// From the configuration.
@@ -120,6 +123,7 @@ var flagRules = map[byte]flagRule{
 	'L': {"LocalForward=%s", false, false},
 	'D': {"DynamicForward=%s", false, false},
 	'J': {"ProxyJump=%s", false, false},
+	'S': {"ControlPath=%s", true, false},
 	'R': {"RemoteForward=%s", false, false},
 	'e': {"EscapeChar=%s", true, false},
 	'f': {"ForkAfterAuthentication=yes|StdinNull=yes", true, false},
@@ -133,8 +137,6 @@ var flagRules = map[byte]flagRule{
 	'Y': {"ForwardX11=yes|ForwardX11Trusted=yes", true, false},
 
 	'A': {"ForwardAgent=yes", true, true},
-	'M': {"ControlMaster=yes", true, true},
-	'S': {"ControlPath=%s", true, true},
 }
 
 func (a *sshArgs) apply(o option) (err error) {
@@ -148,6 +150,9 @@ func (a *sshArgs) apply(o option) (err error) {
 	case 'W':
 		var s forward.Spec
 		s, err = forward.ParseStdio(o.value)
+		if err == nil && a.control != "" {
+			err = errStdioWithControl
+		}
 		a.stdio = &s
 	case 'p':
 		if n, perr := strconv.ParseUint(o.value, 10, 16); perr != nil || n == 0 {
@@ -157,6 +162,8 @@ func (a *sshArgs) apply(o option) (err error) {
 		if !accessible(o.value) {
 			return nil
 		}
+	case 'M', 'O':
+		return a.setControl(o)
 	case 'l':
 		a.target.User = cmp.Or(a.target.User, o.value)
 		return nil
