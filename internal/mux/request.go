@@ -105,11 +105,16 @@ func (c *Channel) sendRequest(name string, wantReply bool, data []byte) (answer 
 		answer = make(chan bool, 1)
 		c.replies = append(c.replies, answer)
 	}
+	if err == nil {
+		c.sending++ // CLOSE, as an answer to the peer's, must not overtake
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return answer, c.m.pc.WritePacket(msg.Append(nil), nil)
+	err = c.m.pc.WritePacket(msg.Append(nil), nil)
+	c.release(0, 0)
+	return answer, err
 }
 
 func (c *Channel) requestErrLocked() error {

@@ -139,6 +139,9 @@ func (c *Channel) CloseWrite() error {
 		return err
 	}
 	c.sentEOF = true
+	c.sending++ // CLOSE, as an answer to the peer's, must not overtake
 	c.mu.Unlock()
-	return c.m.pc.WritePacket((&wire.ChannelEOF{RecipientChannel: c.peerID}).Append(nil), nil)
+	err = c.m.pc.WritePacket((&wire.ChannelEOF{RecipientChannel: c.peerID}).Append(nil), nil)
+	c.release(0, 0)
+	return err
 }
