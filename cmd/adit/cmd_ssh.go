@@ -24,11 +24,11 @@ import (
 
 const sshHelp = `Connects to an SSH server with OpenSSH's command line.
 
-  adit ssh [-46AaCfGgKkNnqsTtVvXxYy] [-B interface] [-b bind_address] [-c ciphers]
+  adit ssh [-46AaCfGgKkMNnqsTtVvXxYy] [-B interface] [-b bind_address] [-c ciphers]
            [-D [bind_address:]port] [-E log_file] [-e escape_char] [-F file]
            [-i identity_file] [-J jump_hosts] [-L [bind_address:]port:host:hostport]
-           [-l user] [-m macs] [-o option] [-P tag] [-p port] [-Q query]
-           [-R [bind_address:]port[:host:hostport]] [-W host:port]
+           [-l user] [-m macs] [-O command] [-o option] [-P tag] [-p port]
+           [-Q query] [-R [bind_address:]port[:host:hostport]] [-S path] [-W host:port]
            [user@]host|ssh://[user@]host[:port] [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
@@ -49,6 +49,10 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -N  no command: only forward
   -n  read nothing from standard input
   -f  go into the background when the login is done and the forwards are there
+  -M  share the connection: be the master at the socket that -S or ControlPath names;
+      -MM asks SSH_ASKPASS first. ControlPersist has it outlive the command
+  -S  the socket of a shared connection; none for none
+  -O  ask its master: check, forward, cancel, stop, exit; proxy runs a session of ours
   -i  a private key; may be given several times
   -o  an option in ssh_config's form, such as StrictHostKeyChecking=accept-new,
       UserKnownHostsFile, ConnectTimeout, ServerAliveInterval, RekeyLimit
