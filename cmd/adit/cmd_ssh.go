@@ -159,11 +159,14 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err := a.route(); err != nil {
 		return err
 	}
+	if a.stdio == nil && !a.noCommand {
+		a.Route.Interactive, _ = a.decidePTY()
+	}
 	cfg, err := a.Config()
 	if err != nil {
 		return err
 	}
-	cfg.Tracer = a.observer
+	cfg.Tracer = a.Watched(a.observer)
 	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}

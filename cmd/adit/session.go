@@ -59,20 +59,29 @@ func (a *sshArgs) configureSession(c *sshconfig.Config) error {
 // commandText is the command line for the server's shell; "" is the shell itself.
 func (a *sshArgs) commandText() string { return strings.Join(a.command, " ") }
 
-// wantsPTY decides about a pseudo-terminal as ssh.c's main does.
+// wantsPTY decides about a pseudo-terminal as ssh.c's main does, and says so if
+// there can't be one.
 func (a *sshArgs) wantsPTY() bool {
+	wants, lacks := a.decidePTY()
+	if lacks {
+		a.sayAs("INFO", "Pseudo-terminal will not be allocated because stdin is not a terminal.")
+	}
+	return wants
+}
+
+// decidePTY tells whether there will be a pseudo-terminal, or one is wanted but
+// standard input is no terminal.
+func (a *sshArgs) decidePTY() (wanted, lacks bool) {
 	s := &a.session
 	wants := a.commandText() == "" || s.requestTTY == "yes"
 	switch {
 	case s.requestTTY == "force":
-		return true
+		return true, false
 	case s.requestTTY == "no" || !wants:
-		return false
-	case !a.noStdin && session.IsTerminal(os.Stdin):
-		return true
+		return false, false
 	}
-	a.sayAs("INFO", "Pseudo-terminal will not be allocated because stdin is not a terminal.")
-	return false
+	wanted = !a.noStdin && session.IsTerminal(os.Stdin)
+	return wanted, !wanted
 }
 
 // interactive is a running session and all that its escapes can reach.

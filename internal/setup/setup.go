@@ -184,11 +184,8 @@ func (o *Options) Config() (*adit.Config, error) {
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
 		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
 		VersionAddendum: o.VersionAddendum,
-		Tracer:          o.Tracer,
+		Tracer:          o.Watched(o.Tracer),
 		Banner:          func(text string) { o.say(levelInfo, "%s", printable(text)) },
-	}
-	if o.WarnWeak {
-		cfg.Tracer = &weakWatch{o.Tracer, o}
 	}
 	if !o.KeepHostKeyOrder {
 		if check.ordered, err = check.command(db, "ORDER", strings.ToLower(o.Host), nil); err != nil {

@@ -15,6 +15,15 @@ type weakWatch struct {
 	o            *Options
 }
 
+// Watched is a tracer, nil or not, beside which what a configuration wants to be
+// warned of is looked for.
+func (o *Options) Watched(t trace.Tracer) trace.Tracer {
+	if !o.WarnWeak {
+		return t
+	}
+	return &weakWatch{t, o}
+}
+
 // Level implements trace.Tracer.
 func (w *weakWatch) Level() trace.Level {
 	if w.Tracer == nil {
