@@ -33,6 +33,10 @@ func (i *interactive) escapeCommand() {
 		i.a.sayAs("ERROR", "commandline disabled")
 		return
 	}
+	i.a.Prompter.(*terminal).give(i.keys, i.readCommandLine)
+}
+
+func (i *interactive) readCommandLine() {
 	i.terminal.Restore()
 	defer i.terminal.Raw()
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)

@@ -46,13 +46,6 @@ func (m *messageWriter) onTerminal(isRaw func() bool) {
 	m.isRaw = isRaw
 }
 
-// raw reports whether the terminal is raw: a session's.
-func (m *messageWriter) raw() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.isRaw != nil && m.isRaw()
-}
-
 // elsewhere reports whether messages do not go to standard error.
 func (m *messageWriter) elsewhere() bool {
 	m.mu.Lock()

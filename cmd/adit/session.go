@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -90,6 +89,7 @@ type interactive struct {
 	c        *adit.Client
 	ch       *adit.Conn
 	terminal *session.Terminal
+	keys     *keys // nil if nothing is read, or not from a terminal
 	pty      bool
 
 	mu       sync.Mutex
@@ -120,11 +120,15 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 	if i.pty {
 		request.PTY = i.ptyRequest()
 		messages.onTerminal(i.terminal.IsRaw)
-		if !a.noStdin {
-			a.Prompter.(*terminal).give(func() {
-				i.terminal.Raw() // in vain if it is no terminal, but the server has one all the same
-			})
-		}
+	}
+	if !a.noStdin && session.IsTerminal(os.Stdin) {
+		i.keys = &keys{in: os.Stdin, terminal: i.terminal, ended: make(chan struct{})}
+		defer close(i.keys.ended)
+		a.Prompter.(*terminal).give(i.keys, func() {
+			if i.pty {
+				i.terminal.Raw()
+			}
+		})
 	}
 	s, err := session.Start(ch, request)
 	if err != nil {
@@ -169,8 +173,10 @@ func (i *interactive) streams() session.Streams {
 	switch {
 	case i.a.noStdin:
 		std.In = nil
-	case i.pty:
-		std.In = guarded{os.Stdin, i.terminal}
+	case i.keys != nil:
+		std.In = i.keys
+	}
+	if std.In != nil && i.pty {
 		if i.a.session.escapes {
 			std.In = &session.Escapes{In: std.In, Char: i.a.session.escape, Do: i.escape}
 		}
@@ -193,23 +199,6 @@ func (i *interactive) noPTY() error {
 		return nil
 	}
 	return err
-}
-
-// guarded restores the terminal when its reader panics: that is where most of our
-// own code runs while the terminal is raw.
-type guarded struct {
-	io.Reader
-	terminal *session.Terminal
-}
-
-func (g guarded) Read(p []byte) (int, error) {
-	defer func() {
-		if r := recover(); r != nil {
-			g.terminal.Restore()
-			panic(fmt.Sprintf("BUG: %v", r))
-		}
-	}()
-	return g.Reader.Read(p)
 }
 
 // followSize tells the server when the terminal's size changes from what it was

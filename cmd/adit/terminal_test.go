@@ -6,13 +6,17 @@ import (
 	"bufio"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/creack/pty"
 
 	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/knownhosts"
 )
 
 // The other end of these terminals is sshd's, with a shell whose prompt is "R> ".
@@ -226,4 +230,42 @@ func TestNoPTY(t *testing.T) {
 	c.say("tty; exit 7")
 	c.see(`not a tty\r\n`)
 	c.leaves(7)
+}
+
+// A question that comes during a session is answered at its terminal, and the
+// session gets nothing of the answer. As ssh, adit asks about host keys only where
+// a shell was asked for.
+func TestQuestionDuringSession(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{HostKeys: []string{"ed25519", "rsa"}, Config: []string{"ForceCommand PS1='R> ' exec sh -i"}})
+	for name, tt := range map[string]struct {
+		answer string
+		learns bool
+	}{"yes": {"yes\r", true}, "no": {"no\r", false}, "no answer": {"\x04", false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			known := filepath.Join(t.TempDir(), "known_hosts")
+			line := knownhosts.Line(knownhosts.Host{Name: s.Host(), Port: s.Port()}, s.HostKeys[0], false) + "\n"
+			if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args := shellAt(s, known, "-o", "UpdateHostKeys=ask")
+			c := sit(t, t.TempDir(), args[:len(args)-1]...)
+			c.see(`Learned new hostkey: (?s:.*)Accept updated hostkeys\? \(yes/no\): `)
+			c.press(tt.answer)
+			c.say("read x; echo heard $x")
+			c.say("keys")
+			c.see(`heard keys\r\n`)
+			c.say("exit 0")
+			c.leaves(0)
+			b, err := os.ReadFile(known)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if learns := strings.Count(string(b), "\n") > 1; learns != tt.learns {
+				t.Errorf("the file has\n%s", b)
+			}
+		})
+	}
 }

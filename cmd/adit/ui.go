@@ -134,6 +134,7 @@ func (a *sshArgs) sayAs(level, text string) {
 type terminal struct {
 	lifetime context.Context // the program's: an interrupt ends a question
 	mu       sync.Mutex      // one question at a time
+	keys     *keys           // of a session, which reads the terminal; guarded by mu
 }
 
 // Ask implements setup.Prompter.
@@ -142,7 +143,7 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 	defer t.mu.Unlock()
 	first, may := askpassRules(os.Getenv)
 	var tty *os.File
-	if !first && !messages.raw() { // a session's keys are not answers
+	if !first {
 		tty, _ = os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	}
 	if tty == nil {
@@ -156,6 +157,13 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 		return askpass(ctx, question)
 	}
 	defer tty.Close()
+	if k := t.keys; k != nil {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		stop := context.AfterFunc(t.lifetime, func() { cancel(context.Cause(t.lifetime)) })
+		defer stop()
+		return k.ask(ctx, tty, question, echo)
+	}
 	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		return "", false, nil
@@ -198,9 +206,11 @@ func (t *terminal) Ask(ctx context.Context, question string, echo bool) (string,
 }
 
 // give lets a session have the terminal once no question waits for an answer.
-func (t *terminal) give(take func()) {
+// Questions that come later are answered through k, its keys.
+func (t *terminal) give(k *keys, take func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.keys = k
 	take()
 }
 
