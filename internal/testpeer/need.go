@@ -70,6 +70,8 @@ func otp() func() (string, bool) {
 var programs = map[string]program{
 	"sshd":             {"openssh-server", command("sshd")},
 	"ssh":              {"openssh-client", command("ssh")},
+	"ssh-agent":        {"openssh-client", command("ssh-agent")},
+	"ssh-add":          {"openssh-client", command("ssh-add")},
 	"ssh-keygen":       {"openssh-client", command("ssh-keygen")},
 	"ssh-audit":        {"ssh-audit", command("ssh-audit")},
 	"dropbear":         {"dropbear-bin", command("dropbear")},

@@ -1,0 +1,317 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// Keyring holds private keys and signs with them, as ssh-agent does: RSA from 1024
+// bits, ECDSA and Ed25519, bare or as certificates'. Its zero value is empty and
+// ready. Others use it through a Connection each, or through Server.
+//
+// A key's material is kept in its wire form, out of reach of swapping and core
+// dumps where the system allows that, and opened for each signature; what Go's
+// crypto packages copy meanwhile is left to the garbage collector. While the ring
+// is locked, keys are encrypted with the passphrase. They are overwritten when
+// they are removed, when they expire, and by Close.
+type Keyring struct {
+	// Immutable.
+
+	// Lifetime is for keys that name none; 0 is for ever (ssh-agent -t).
+	Lifetime time.Duration
+	// Confirm asks a person whether a key may be used that was added so (ssh-add
+	// -c). ctx ends when the one who wants the signature has gone. Nil: never. It
+	// may be called by several goroutines at once.
+	Confirm func(ctx context.Context, u Confirmation) bool
+
+	clock   func() time.Duration // bootTime, but for tests
+	unlocks sync.Mutex           // held while an attempt to unlock is judged
+
+	mu sync.Mutex
+	// Guarded by mu.
+	keys   []*heldKey // in the order in which they were added
+	locked *lock      // nil while it is not
+	expiry *time.Timer
+	closed bool
+}
+
+// Confirmation is a use of a key that a person is asked about.
+type Confirmation struct {
+	Key     gossh.PublicKey
+	Comment string // not sanitised
+	User    string // that logs in; "" when it is no login
+	// Way are the host keys, in wire form, of the hosts over which the request
+	// comes, the one to log in at last. It is as long as the connection was bound;
+	// none for a use from here.
+	Way [][]byte
+}
+
+// heldKey is a key in a ring.
+type heldKey struct {
+	// Immutable.
+	blob   string // wire form
+	public gossh.PublicKey
+
+	// Guarded by Keyring.mu.
+	comment string
+	secret  *secret // nil while sealed is not
+	raw     []byte  // its content
+	sealed  []byte  // encrypted, while the ring is locked
+	limits  constraints
+	expires time.Duration // on the ring's clock
+	mortal  bool          // expires means something
+}
+
+func (k *heldKey) wipe() {
+	if k.secret != nil {
+		k.secret.wipe()
+	}
+	k.secret, k.raw, k.sealed = nil, nil, nil
+}
+
+var (
+	errLocked   = errors.New("the agent is locked")
+	errUnknown  = errors.New("there is no such key")
+	errFull     = errors.New("there are too many keys")
+	errClosed   = errors.New("the agent has ended")
+	errDeclined = errors.New("the person did not confirm it")
+)
+
+func (r *Keyring) now() time.Duration {
+	if r.clock != nil {
+		return r.clock()
+	}
+	return bootTime()
+}
+
+// Close forgets all keys, for ever.
+func (r *Keyring) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.removeAllLocked()
+}
+
+// RemoveAll forgets all keys (ssh-agent's SIGUSR1).
+func (r *Keyring) RemoveAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.removeAllLocked()
+}
+
+func (r *Keyring) removeAllLocked() {
+	for _, k := range r.keys {
+		k.wipe()
+	}
+	r.keys = nil
+	if r.expiry != nil {
+		r.expiry.Stop()
+	}
+}
+
+// Len returns how many keys there are, hidden ones included.
+func (r *Keyring) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expireLocked()
+	return len(r.keys)
+}
+
+// add takes a key that parsePrivate has checked. One that is there already keeps
+// its place and gets the new comment and limits, unless whoever adds it can't see
+// it.
+func (r *Keyring) add(raw []byte, public gossh.PublicKey, comment string, limits constraints, sees func(*heldKey) error) error {
+	blob := string(public.Marshal())
+	s, content, err := newSecret(raw)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := &heldKey{blob: blob, public: public}
+	i, err := r.placeLocked(k, sees)
+	if err != nil {
+		s.wipe()
+		return err
+	}
+	if i < len(r.keys) {
+		k = r.keys[i]
+		k.wipe()
+	} else {
+		r.keys = append(r.keys, k)
+	}
+	k.comment, k.limits, k.secret, k.raw = comment, limits, s, content
+	switch {
+	case limits.limited:
+		k.mortal, k.expires = true, r.now()+time.Duration(limits.lifetime)*time.Second
+	case r.Lifetime > 0:
+		k.mortal, k.expires = true, r.now()+r.Lifetime
+	default:
+		k.mortal = false
+	}
+	r.expireLocked()
+	return nil
+}
+
+// placeLocked returns where a key belongs.
+func (r *Keyring) placeLocked(k *heldKey, sees func(*heldKey) error) (int, error) {
+	r.expireLocked()
+	switch {
+	case r.closed:
+		return 0, errClosed
+	case r.locked != nil:
+		return 0, errLocked
+	}
+	i := slices.IndexFunc(r.keys, func(o *heldKey) bool { return o.blob == k.blob })
+	switch {
+	case i >= 0:
+		return i, sees(r.keys[i])
+	case len(r.keys) >= MaxIdentities:
+		return 0, errFull
+	}
+	return len(r.keys), nil
+}
+
+// expiryPatience is how much longer than it should a key may stay in memory, though
+// not be used, when the machine was asleep.
+const expiryPatience = time.Minute
+
+// expireLocked removes what has expired, and sees to it that the next is wiped in
+// time, though nobody asks.
+func (r *Keyring) expireLocked() {
+	now := r.now()
+	next := time.Duration(-1)
+	r.keys = slices.DeleteFunc(r.keys, func(k *heldKey) bool {
+		if k.mortal && now >= k.expires {
+			k.wipe()
+			return true
+		}
+		if k.mortal && (next < 0 || k.expires-now < next) {
+			next = k.expires - now
+		}
+		return false
+	})
+	if r.expiry != nil {
+		r.expiry.Stop()
+	}
+	if next >= 0 {
+		// Go's timers stand still while the machine sleeps, the ring's clock does not.
+		r.expiry = time.AfterFunc(min(next, expiryPatience), func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.expireLocked()
+		})
+	}
+}
+
+// findLocked returns the key of a blob.
+func (r *Keyring) findLocked(blob []byte) (*heldKey, error) {
+	r.expireLocked()
+	if r.locked != nil {
+		return nil, errLocked
+	}
+	i := slices.IndexFunc(r.keys, func(k *heldKey) bool { return k.blob == string(blob) })
+	if i < 0 {
+		return nil, errUnknown
+	}
+	return r.keys[i], nil
+}
+
+// list returns the keys that can be seen.
+func (r *Keyring) list(sees func(*heldKey) error) []Identity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.expireLocked()
+	var ids []Identity
+	if r.locked != nil {
+		return nil
+	}
+	for _, k := range r.keys {
+		if sees(k) == nil {
+			ids = append(ids, Identity{[]byte(k.blob), k.comment})
+		}
+	}
+	return ids
+}
+
+// remove forgets a key that can be seen.
+func (r *Keyring) remove(blob []byte, sees func(*heldKey) error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, err := r.findLocked(blob)
+	if err == nil {
+		err = sees(k)
+	}
+	if err != nil {
+		return err
+	}
+	k.wipe()
+	r.keys = slices.DeleteFunc(r.keys, func(o *heldKey) bool { return o == k })
+	return nil
+}
+
+// clear forgets all keys, unless the ring is locked.
+func (r *Keyring) clear() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.locked != nil {
+		return errLocked
+	}
+	r.removeAllLocked()
+	return nil
+}
+
+// sign signs with a key that may. While a person is asked, the ring is free for
+// others, and may change.
+func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) error, c Confirmation) (*gossh.Signature, error) {
+	open := func(confirmed bool) (signer gossh.AlgorithmSigner, wipe func(), ask bool, err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		k, err := r.findLocked(q.key)
+		if err == nil {
+			err = may(k)
+		}
+		if err != nil {
+			return nil, nil, false, err
+		}
+		if k.limits.confirm && !confirmed {
+			c.Key, c.Comment = k.public, k.comment
+			return nil, nil, true, nil
+		}
+		signer, wipe, err = openPrivate(k.raw)
+		return signer, wipe, false, err
+	}
+	signer, wipe, ask, err := open(false)
+	if ask {
+		if r.Confirm == nil || !r.Confirm(ctx, c) {
+			return nil, errDeclined
+		}
+		signer, wipe, _, err = open(true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer wipe()
+	return signAs(signer, q.data, q.flags)
+}
+
+// signAs signs with the algorithm that flags name, which only RSA keys have a
+// choice of: without flags that is SHA-1, as the protocol has it.
+func signAs(signer gossh.AlgorithmSigner, data []byte, flags uint32) (*gossh.Signature, error) {
+	algorithm := signer.PublicKey().Type()
+	if algorithm == gossh.KeyAlgoRSA {
+		switch {
+		case flags&FlagRSASHA256 != 0:
+			algorithm = gossh.KeyAlgoRSASHA256
+		case flags&FlagRSASHA512 != 0:
+			algorithm = gossh.KeyAlgoRSASHA512
+		}
+	}
+	return signer.SignWithAlgorithm(randomness, bytes.Clone(data), algorithm)
+}

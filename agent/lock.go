@@ -1,0 +1,128 @@
+package agent
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"golang.org/x/crypto/scrypt"
+)
+
+// randomness is where signatures take theirs from.
+var randomness = rand.Reader
+
+var (
+	errNoPassphrase = errors.New("the passphrase is empty")
+	errLockedTwice  = errors.New("the agent is locked already")
+	errNotLocked    = errors.New("the agent is not locked")
+	errWrong        = errors.New("the passphrase is wrong")
+)
+
+// lock is a locked ring: what it takes to tell the right passphrase. The
+// passphrase itself is not kept.
+type lock struct {
+	salt  [16]byte
+	check []byte // nothing, sealed
+	wrong int    // attempts
+}
+
+// The work of one attempt: 16 MiB, and about a twentieth of a second.
+const (
+	scryptN, scryptR, scryptP = 1 << 14, 8, 1
+	lockKeyLen                = 32
+)
+
+// Wrong passphrases cost as much more time as there were before (OpenSSH,
+// ssh-agent.c, process_lock_agent).
+const (
+	wrongDelay = 100 * time.Millisecond
+	maxDelays  = 100
+)
+
+// cipher is that of a passphrase.
+func (l *lock) cipher(passphrase []byte) (cipher.AEAD, error) {
+	key, err := scrypt.Key(passphrase, l.salt[:], scryptN, scryptR, scryptP, lockKeyLen)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// lock encrypts the keys with a passphrase. They can't be used, nor others added,
+// until unlock.
+func (r *Keyring) lock(passphrase []byte) error {
+	if len(passphrase) == 0 {
+		return errNoPassphrase
+	}
+	l := &lock{}
+	rand.Read(l.salt[:])
+	aead, err := l.cipher(passphrase)
+	if err != nil {
+		return err
+	}
+	l.check = aead.Seal(nil, nil, nil, l.salt[:])
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.locked != nil {
+		return errLockedTwice
+	}
+	r.expireLocked()
+	for _, k := range r.keys {
+		sealed := aead.Seal(nil, nil, k.raw, []byte(k.blob))
+		k.wipe()
+		k.sealed = sealed
+	}
+	r.locked = l
+	return nil
+}
+
+// unlock undoes lock. A wrong passphrase takes time, in which nobody else can try.
+func (r *Keyring) unlock(passphrase []byte) error {
+	if len(passphrase) == 0 {
+		return errNoPassphrase
+	}
+	r.unlocks.Lock()
+	defer r.unlocks.Unlock()
+	r.mu.Lock()
+	l := r.locked
+	r.mu.Unlock()
+	if l == nil {
+		return errNotLocked
+	}
+	aead, err := l.cipher(passphrase)
+	if err != nil {
+		return err
+	}
+	if _, err := aead.Open(nil, nil, l.check, l.salt[:]); err != nil {
+		l.wrong = min(l.wrong+1, maxDelays) // guarded by unlocks
+		// Not ended early by a caller that hangs up: that would be a way to try faster.
+		<-time.After(time.Duration(l.wrong) * wrongDelay)
+		return errWrong
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.keys {
+		if k.sealed == nil {
+			continue // an attempt before this one came that far
+		}
+		raw, err := aead.Open(nil, nil, k.sealed, []byte(k.blob))
+		if err != nil {
+			return err
+		}
+		k.secret, k.raw, err = newSecret(raw)
+		clear(raw)
+		if err != nil {
+			return err
+		}
+		k.sealed = nil
+	}
+	r.locked = nil
+	return nil
+}
