@@ -3,6 +3,7 @@ module github.com/adit-ssh/adit
 go 1.26.0
 
 require (
+	github.com/Microsoft/go-winio v0.6.2
 	github.com/creack/pty v1.1.24
 	github.com/miekg/dns v1.1.73
 	github.com/pkg/sftp v1.13.12
