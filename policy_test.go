@@ -79,11 +79,11 @@ var importRules = []importRule{
 		"a file format and the rules in it; knows nothing of connections"},
 	{"internal/session", []string{"internal/mux", "internal/wire"}, []string{xSys, xTerm},
 		"a session's requests and the person's terminal, on a channel that somebody opened"},
-	{"agent", []string{"internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
+	{"agent", []string{"internal/relay", "internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
 		"speaks the agent protocol over any stream; needs no SSH connection"},
 
 	// On top of the engine.
-	{".", []string{"dial", "internal/algo", "internal/forward", "internal/mux", "internal/proxied", "internal/relay", "internal/transport",
+	{".", []string{"agent", "dial", "internal/algo", "internal/forward", "internal/mux", "internal/proxied", "internal/relay", "internal/transport",
 		"internal/userauth", "internal/wire", "socks", "trace"}, []string{xCrypto, xSys},
 		"the front door puts the layers together; files and flags are setup's matter"},
 	{"bastion", []string{"internal/algo", "internal/authkeys", "internal/forward", "internal/mux", "internal/relay", "internal/transport",
