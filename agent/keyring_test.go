@@ -168,7 +168,7 @@ func TestLock(t *testing.T) {
 		}
 	}
 	ask("lock", wire.AppendString([]byte{numLock}, "word"), numSuccess)
-	if k.raw != nil || k.secret != nil || held.pages != nil || strings.Contains(string(k.sealed), seed) {
+	if k.raw != nil || k.secret != nil || !gone(held) || strings.Contains(string(k.sealed), seed) {
 		t.Error("a locked key is still in memory")
 	}
 	ask("bind to another host", binding(session(t, testKeys.hosts[1], "b"), false), numSuccess)
@@ -233,7 +233,7 @@ func TestWiped(t *testing.T) {
 		r := ringWith(t, AddedKey{})
 		held := r.keys[0].secret
 		end(r)
-		if held.pages != nil {
+		if !gone(held) {
 			t.Errorf("%s: the key's memory is still there", name)
 		}
 	}

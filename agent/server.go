@@ -1,0 +1,150 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Server lets programs use a Keyring, as ssh-agent does: each connection has its
+// own memory of bindings, and its requests are answered in their order. A request
+// that makes no sense is refused; a length that makes none ends its connection, and
+// nothing else.
+//
+// Goroutines: two for each connection, which end with it, and which Serve waits for.
+type Server struct {
+	Keyring *Keyring
+	// Log is told of each request, and why it was refused, if it was. It is called by
+	// several goroutines at once. Nil: nobody wants to know.
+	Log func(Request)
+}
+
+// Request is what somebody has asked of a Server.
+type Request struct {
+	Peer      Peer
+	Operation string // list, sign, add, remove, remove all, lock, unlock, extension "NAME", connect…
+	Err       error  // why it was refused; nil when it was not
+}
+
+// Peer is who is at the other end of a unix socket.
+type Peer struct {
+	PID int // 0 when the system does not say
+	UID int // -1 when the system does not say
+}
+
+// errStranger is a connection by another user's process: the socket's mode should
+// have kept it out.
+var errStranger = errors.New("another user's process has connected")
+
+// acceptPause is how long Serve waits after an error, such as that there are no
+// descriptors left.
+const acceptPause = 100 * time.Millisecond
+
+// Serve answers connections to l until l is closed, and then until they have ended.
+// When ctx ends, it closes all of them. On unix sockets only processes of our own
+// user and root's are let in (OpenSSH, ssh-agent.c, handle_socket_read). It returns nil after l was
+// closed.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var connections sync.WaitGroup
+	defer connections.Wait()
+	for {
+		nc, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			s.log(Request{Operation: "accept", Err: err})
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		connections.Go(func() {
+			defer nc.Close()
+			s.ServeConn(ctx, nc)
+		})
+	}
+}
+
+// ServeConn answers one connection until it ends, or ctx. It does not close it.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
+	peer, err := peerOf(nc)
+	if err == nil && !allowed(peer) {
+		err = fmt.Errorf("%w: uid %d, pid %d", errStranger, peer.UID, peer.PID)
+	}
+	if err != nil {
+		s.log(Request{peer, "connect", err})
+		return
+	}
+	// One that has said all it wants may still wait for the answer; only a person is
+	// not asked for it any more.
+	asking, hangUp := context.WithCancel(ctx)
+	defer hangUp()
+	requests, done := make(chan []byte), make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer close(requests)
+		defer hangUp()
+		for {
+			request, err := readFrame(nc)
+			if errors.Is(err, errFrame) {
+				s.log(Request{peer, "message", err})
+			}
+			if err != nil {
+				return
+			}
+			select {
+			case requests <- request:
+			case <-done:
+				clear(request)
+				return
+			}
+		}
+	})
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	defer reader.Wait()
+	defer stop()
+	defer nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	defer close(done)
+
+	c := s.Keyring.NewConnection()
+	if s.Log != nil {
+		c.Log = func(operation string, err error) { s.log(Request{peer, operation, err}) }
+	}
+	for request := range requests {
+		reply := c.Answer(asking, request)
+		clear(request) // it may be a private key
+		if writeFrame(nc, reply) != nil {
+			return
+		}
+	}
+}
+
+func (s *Server) log(r Request) {
+	if s.Log != nil {
+		s.Log(r)
+	}
+}
+
+// Add puts a key into the ring, as a request of a program here would.
+func (r *Keyring) Add(k AddedKey) error {
+	request, err := k.append(nil)
+	if err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
+	defer clear(request)
+	if err := r.NewConnection().add(request[1:]); err != nil {
+		return fmt.Errorf("add key: %w", err)
+	}
+	return nil
+}
+
+// allowed says whether a process may use our keys.
+func allowed(p Peer) bool { return p.UID == -1 || p.UID == 0 || p.UID == os.Geteuid() }
