@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/transport"
@@ -30,9 +31,10 @@ type Client struct {
 	user  string
 	ahead ahead
 
-	unverified    bool                          // immutable
-	announcedOnce bool                          // owned by the mux's goroutine for global requests
-	following     atomic.Pointer[chan struct{}] // closed when Config.ServerKeys has returned; nil before it is called
+	agent         atomic.Pointer[agent.Forwarder] // what the server may use; nil while it was not asked to
+	unverified    bool                            // immutable
+	announcedOnce bool                            // owned by the mux's goroutine for global requests
+	following     atomic.Pointer[chan struct{}]   // closed when Config.ServerKeys has returned; nil before it is called
 
 	remotes remotes
 
@@ -108,7 +110,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	quirks := transport.QuirksOf(peer)
 	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces, IdleTimeout: cfg.ChannelTimeout})
 	auth := userauth.ClientConfig{
-		User: user, Methods: cfg.Methods, Keys: cfg.Keys, Algorithms: cfg.KeyAlgorithms, Unbound: cfg.Unbound, Password: cfg.Password,
+		User: user, Methods: cfg.Methods, Keys: c.keys(), Algorithms: cfg.KeyAlgorithms, Unbound: cfg.Unbound, Password: cfg.Password,
 		NewPassword: cfg.NewPassword, Answer: cfg.Answer, Tries: cfg.Tries, Banner: cfg.Banner, Tracer: cfg.Tracer,
 	}
 	if c.unverified { // who listens in must not learn a secret
@@ -257,13 +259,6 @@ func (c *Client) RemoteAddr() net.Addr { return c.t.RemoteAddr() }
 
 // Versions returns the version lines of both sides.
 func (c *Client) Versions() (local, server string) { return c.t.Versions() }
-
-// Binding returns what an agent wants to know about the connection before it
-// signs for it (session-bind@openssh.com, OpenSSH PROTOCOL.agent, section 1): the
-// server's host key in wire form, the session id, and the key's signature of it.
-func (c *Client) Binding() (hostKey, sessionID, signature []byte) {
-	return c.t.HostKey(), c.t.SessionID(), c.t.HostKeySignature()
-}
 
 // Channels returns how many channels are open or opening, of whatever kind.
 func (c *Client) Channels() int { return c.m.Channels() }

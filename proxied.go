@@ -18,6 +18,7 @@ type secured interface {
 	HostKey() []byte
 	SessionID() []byte
 	HostKeySignature() []byte
+	PeerExtension(name string) ([]byte, bool)
 	Prefers() (Preference, bool)
 	Rekey()
 	Silent() time.Duration
@@ -41,12 +42,13 @@ func NewProxiedClient(nc net.Conn, user string, cfg *Config) *Client {
 // proxiedConn is a connection that is secured by somebody else.
 type proxiedConn struct{ net.Conn }
 
-func (proxiedConn) Versions() (local, server string) { return "", "" }
-func (proxiedConn) Algorithms() transport.Algorithms { return transport.Algorithms{} }
-func (proxiedConn) HostKey() []byte                  { return nil }
-func (proxiedConn) SessionID() []byte                { return nil }
-func (proxiedConn) HostKeySignature() []byte         { return nil }
-func (proxiedConn) Prefers() (Preference, bool)      { return Preference{}, false }
-func (proxiedConn) Rekey()                           {}
-func (proxiedConn) Silent() time.Duration            { return 0 }
-func (proxiedConn) Lost(error)                       {}
+func (proxiedConn) Versions() (local, server string)    { return "", "" }
+func (proxiedConn) Algorithms() transport.Algorithms    { return transport.Algorithms{} }
+func (proxiedConn) HostKey() []byte                     { return nil }
+func (proxiedConn) SessionID() []byte                   { return nil }
+func (proxiedConn) HostKeySignature() []byte            { return nil }
+func (proxiedConn) PeerExtension(string) ([]byte, bool) { return nil, false }
+func (proxiedConn) Prefers() (Preference, bool)         { return Preference{}, false }
+func (proxiedConn) Rekey()                              {}
+func (proxiedConn) Silent() time.Duration               { return 0 }
+func (proxiedConn) Lost(error)                          {}

@@ -206,11 +206,16 @@ func (in *incoming) Originator() string {
 }
 
 // opened answers the server's opens. It may open what we asked it to listen for,
-// and nothing else.
+// and the agent if that is forwarded, and nothing else.
 func (c *Client) opened(p *mux.Pending) {
 	in := &incoming{Pending: p}
 	var r *remote
 	switch p.Type() {
+	case wire.ChannelAuthAgentOpenSSH, wire.ChannelAgentConnect:
+		if f := c.agent.Load(); f != nil {
+			c.serveAgent(f, p)
+			return
+		}
 	case wire.ChannelForwardedTCPIP:
 		var d wire.ForwardedTCPIP
 		if wire.ParseBody(p.Data(), &d) != nil || d.Port == 0 || d.Port > 65535 {

@@ -68,11 +68,11 @@ func (e *exam) checkBind(ctx context.Context) {
 	if path == "" || path == "none" || e.client == nil || e.agentGone {
 		return
 	}
-	hostKey, sessionID, signature := e.client.Binding()
+	s := e.client.Session()
 	bind := gossh.Marshal(struct {
-		HostKey, SessionID, Signature []byte
-		Forwarding                    bool
-	}{hostKey, sessionID, signature, false})
+		HostKey, ID, Signature []byte
+		Forwarding             bool
+	}{s.HostKey, s.ID, s.Signature, false})
 	began := time.Now()
 	err := askAgent(ctx, path, e.limit, func(a agent.ExtendedAgent) error {
 		_, err := a.Extension("session-bind@openssh.com", bind)

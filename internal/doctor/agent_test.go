@@ -66,7 +66,7 @@ func TestAgent(t *testing.T) {
 	if err := ring.Add(agent.AddedKey{PrivateKey: key, Comment: "laptop\x1b[2J"}); err != nil {
 		t.Fatal(err)
 	}
-	bound := make(chan []byte, 1)
+	bound := make(chan []byte, 16) // the login binds as well
 	for name, c := range map[string]struct {
 		serve func(net.Conn)
 		want  []string // lines of the report
