@@ -216,7 +216,7 @@ func (r *reader) config(host string) *Config {
 		Blocks: r.blocks, Warnings: r.warnings, tokens: r.tokens(host, r.o.Host),
 	}
 	c.IPQoS[0], c.IPQoS[1], _ = strings.Cut(s.text("ipqos"), " ")
-	if path := s.text(forwardAgentPath); path != "" {
+	if path := s.text(forwardAgentPath); path != "" && c.ForwardAgent == "yes" { // -a goes before it
 		c.ForwardAgent = path
 	}
 	r.expandLate(c)
