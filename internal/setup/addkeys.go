@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/crypto/ssh/agent"
+	"github.com/adit-ssh/adit/agent"
 )
 
 // addsKeys says whether keys from files go to the agent (ssh_config:
@@ -41,10 +41,11 @@ func (f *keyFile) addToAgent(ctx context.Context) {
 		}
 	}
 	seconds, _ := strconv.ParseUint(cmp.Or(life, "0"), 10, 32)
-	key := agent.AddedKey{PrivateKey: private, Comment: comment, LifetimeSecs: uint32(seconds), ConfirmBeforeUse: word == "confirm"}
+	key := agent.AddedKey{PrivateKey: private, Comment: comment, Lifetime: uint32(seconds), Confirm: word == "confirm"}
 	limited, cancel := context.WithTimeoutCause(ctx, agentOtherLimit, fmt.Errorf("no answer for %v", agentOtherLimit))
 	defer cancel()
-	err := agentSocket(path).ask(limited, func(c agent.ExtendedAgent) error { return c.Add(key) })
+	a := &loginAgent{path: path, dialer: agent.Socket(path)} // not bound: the key is from here
+	err := a.ask(limited, func(c *agent.Client) error { return c.Add(limited, key) })
 	if err != nil {
 		f.o.notice(fmt.Sprintf("warning: could not add %s to the agent: %v", f.path, err))
 	}

@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"strings"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/agent"
 )
 
 // How long an agent may take. One that keeps a vault asks its person before it
@@ -44,14 +41,17 @@ func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
 	if path == "" {
 		return nil, nil
 	}
-	a := agentSocket(path)
+	a := &loginAgent{path: path, dialer: agent.Socket(path)}
+	if s, ok := adit.SessionOf(ctx); ok {
+		a.binding = &agent.Binding{Session: s}
+	}
 	limited, cancel := context.WithTimeoutCause(ctx, agentListLimit, fmt.Errorf("no answer for %v; go without it: -o IdentityAgent=none", agentListLimit))
 	defer cancel()
 	slow := time.AfterFunc(agentPatience, func() { o.notice(fmt.Sprintf("waiting for the agent %s to list its keys", path)) })
 	defer slow.Stop()
-	var listed []*agent.Key
-	err := a.ask(limited, func(c agent.ExtendedAgent) (err error) {
-		listed, err = c.List()
+	var listed []agent.Identity
+	err := a.ask(limited, func(c *agent.Client) (err error) {
+		listed, err = c.List(limited)
 		return err
 	})
 	if err != nil {
@@ -64,81 +64,61 @@ func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
 			continue // of a type that x/crypto does not know
 		}
 		name := printable(l.Comment)
-		keys = append(keys, adit.Key{Signer: &agentSigner{o, a, public, name}, Comment: "agent key " + name, Probe: true})
+		keys = append(keys, adit.Key{Signer: newAgentSigner(o, a, public, name), Comment: "agent key " + name, Probe: true})
 	}
 	return keys, nil
 }
 
-// agentSocket is the path of an agent's socket. Each question has a connection
-// of its own, which is closed when it is answered: a login asks once or twice,
-// and nobody would be there to close one that stays.
-type agentSocket string
+// loginAgent is the agent of one login. Each question has a connection of its own,
+// which is bound to the login's session, and closed when the question is answered:
+// nobody would be there to close one that stays, and some agents serve one
+// connection at a time.
+type loginAgent struct {
+	path    string
+	dialer  *agent.Dialer
+	binding *agent.Binding // nil: for no login
+}
 
-// ask connects, runs question, and closes the connection. ctx bounds all of it.
-func (a agentSocket) ask(ctx context.Context, question func(agent.ExtendedAgent) error) error {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", string(a))
+// ask connects, runs question, and closes the connection. ctx bounds connecting.
+func (a *loginAgent) ask(ctx context.Context, question func(*agent.Client) error) error {
+	conn, _, err := a.dialer.Open(ctx, a.binding)
 	if err != nil {
-		return fmt.Errorf("agent: %w", err)
+		return err
 	}
-	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	defer stop()
-	if err := question(agent.NewClient(nc)); err != nil {
+	c := agent.NewClient(conn)
+	defer c.Close()
+	if err := question(c); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return fmt.Errorf("agent %s: %w", a, err)
+		return fmt.Errorf("agent %s: %w", a.path, err)
 	}
 	return nil
 }
 
-// agentSigner is a key that the agent holds.
+// agentSigner is a key that the agent holds. The agent may ask a person, for as
+// long as the login's context lets it.
 type agentSigner struct {
+	agent.Signer
 	o       *Options
-	agent   agentSocket
-	public  gossh.PublicKey
 	comment string // printable
 }
 
-// PublicKey implements gossh.Signer.
-func (s *agentSigner) PublicKey() gossh.PublicKey { return s.public }
-
-// Sign implements gossh.Signer.
-func (s *agentSigner) Sign(_ io.Reader, data []byte) (*gossh.Signature, error) {
-	return s.SignContext(context.Background(), data, "")
-}
-
-// SignWithAlgorithm implements gossh.AlgorithmSigner.
-func (s *agentSigner) SignWithAlgorithm(_ io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
-	return s.SignContext(context.Background(), data, algorithm)
-}
-
-// SignContext waits for the agent, which may ask a person, within ctx. Only RSA
-// keys have a choice of algorithm (draft-ietf-sshm-ssh-agent, "Signature flags");
-// whoever asked compares the signature's name with what it wants.
-func (s *agentSigner) SignContext(ctx context.Context, data []byte, algorithm string) (sig *gossh.Signature, err error) {
-	var flags agent.SignatureFlags
-	switch algorithm {
-	case gossh.KeyAlgoRSASHA256:
-		flags = agent.SignatureFlagRsaSha256
-	case gossh.KeyAlgoRSASHA512:
-		flags = agent.SignatureFlagRsaSha512
+func newAgentSigner(o *Options, a *loginAgent, public gossh.PublicKey, comment string) *agentSigner {
+	s := &agentSigner{o: o, comment: comment}
+	s.Public = public
+	s.Ask = func(ctx context.Context, key, data []byte, flags uint32) (sig *gossh.Signature, err error) {
+		err = a.ask(ctx, func(c *agent.Client) (err error) {
+			sig, err = c.Sign(ctx, key, data, flags)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			if errors.Is(err, agent.ErrRefused) {
+				err = agent.ErrRefused // OpenSSH's words
+			}
+			o.notice(fmt.Sprintf("warning: signing failed for %s %q from agent: %v", public.Type(), comment, err))
+		}
+		return sig, err
 	}
-	err = s.agent.ask(ctx, func(c agent.ExtendedAgent) (err error) {
-		sig, err = c.SignWithFlags(s.public, data, flags)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		s.o.notice(fmt.Sprintf("warning: signing failed for %s %q from agent: %v", s.public.Type(), s.comment, refusal(err)))
-	}
-	return sig, err
-}
-
-// refusal has OpenSSH's words for an agent that does not sign.
-func refusal(err error) error {
-	if strings.HasSuffix(err.Error(), "agent: failed to sign challenge") {
-		return errors.New("agent refused operation")
-	}
-	return err
+	return s
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/adit-ssh/adit"
+	aditagent "github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -102,7 +103,7 @@ func TestSilentAgent(t *testing.T) {
 	})
 	why := errors.New("the person gave up")
 	o := &Options{IdentityAgent: path}
-	key := &agentSigner{o, agentSocket(path), testpeer.NewKey(t, "ed25519").Public, "key"}
+	key := newAgentSigner(o, &loginAgent{path: path, dialer: aditagent.Socket(path)}, testpeer.NewKey(t, "ed25519").Public, "key")
 	for name, ask := range map[string]func(context.Context) error{
 		"list": func(ctx context.Context) error { _, err := o.agentKeys(ctx); return err },
 		"sign": func(ctx context.Context) error {

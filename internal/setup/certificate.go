@@ -75,6 +75,12 @@ func (o *Options) certificate(path string, keys []adit.Key) (adit.Key, error) {
 		return adit.Key{}, err
 	}
 	for _, k := range keys {
+		if sameKey(k.PublicKey(), cert) { // an agent may let only the certificate sign for it
+			k.Comment = path
+			return k, nil
+		}
+	}
+	for _, k := range keys {
 		if bytes.Equal(k.PublicKey().Marshal(), cert.Key.Marshal()) {
 			return certify(k, cert, path), nil
 		}

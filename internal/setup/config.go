@@ -106,7 +106,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	o.RevokedHostKeys = c.RevokedHostKeys
 	o.CertificateFiles = c.CertificateFiles
 	o.IdentitiesOnly, o.AddKeys = c.IdentitiesOnly, c.AddKeysToAgent
-	o.IdentityAgent = c.IdentityAgent
+	o.IdentityAgent, o.ForwardAgent = c.IdentityAgent, c.ForwardAgent
 	if name, ok := strings.CutPrefix(c.IdentityAgent, "$"); ok { // the older form
 		o.IdentityAgent = cmp.Or(os.Getenv(name), "none")
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
@@ -37,6 +38,7 @@ type Options struct {
 	// CertificateFiles are certificates of keys in files or in the agent.
 	CertificateFiles []string
 	IdentityAgent    string // socket, "none", or "" for SSH_AUTH_SOCK
+	ForwardAgent     string // yes, no, a socket or $NAME; "" is no
 	StrictHostKey    string // yes, no, ask, accept-new; "" is ask
 	KnownHosts       []string
 	// RevokedHostKeys are lists of keys that no server may show.
@@ -100,8 +102,9 @@ type Options struct {
 
 	HostKeyOptions
 
-	hostKeys  *hostKeys // of the last Config
-	passwords int       // how many were asked for
+	hostKeys  *hostKeys        // of the last Config
+	passwords int              // how many were asked for
+	forwarder *agent.Forwarder // of AgentForwarder
 }
 
 // home is the person's home folder: $HOME, else what the user database says, as
