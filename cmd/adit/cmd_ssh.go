@@ -41,6 +41,8 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -J  reach the host through others: [user@]host[:port], several separated by
       commas. Their options come from the configuration files alone
   -g  let other machines connect to -L and -D
+  -A  let programs at the server use the agent (SSH_AUTH_SOCK, or IdentityAgent);
+      -a does not, whatever ForwardAgent says
   -t  a terminal at the server for the command, too; -tt even without one here
   -T  no terminal at the server
   -s  the command is a subsystem's name

@@ -38,6 +38,9 @@ func (a *sshArgs) startMaster(c *adit.Client, conf *sshconfig.Config, forwards [
 		Client: c, Host: conf.HostName, Forwarding: a.forwarding,
 		Env: conf.SessionEnv, Notice: a.Notice,
 	}
+	if f := a.AgentForwarder(); f != nil && !c.Unverified() {
+		cfg.ForwardAgent = func(ctx context.Context, session *adit.Conn) error { return c.ForwardAgent(ctx, session, f) }
+	}
 	for _, f := range forwards {
 		cfg.Forwards = append(cfg.Forwards, control.Forward{Spec: f.Spec, Running: f.Forwarding})
 	}

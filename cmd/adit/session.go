@@ -109,6 +109,9 @@ func runSession(ctx context.Context, c *adit.Client, a *sshArgs, forwards []*run
 	if a.session.alone {
 		c.SendRequest(ctx, wire.GlobalNoMoreSessions, false, nil) // OpenSSH PROTOCOL, section 2.2
 	}
+	if err := a.forwardAgent(ctx, c, ch); err != nil {
+		return err
+	}
 	if a.session.x11 && os.Getenv("DISPLAY") != "" {
 		a.sayAs("ERROR", "X11 forwarding request failed: adit has no X11 forwarding")
 	}

@@ -115,6 +115,7 @@ var flagRules = map[byte]flagRule{
 	'c': {"Ciphers=%s", true, false},
 	'm': {"MACs=%s", true, false},
 	'a': {"ForwardAgent=no", true, false},
+	'A': {"ForwardAgent=yes", true, false},
 	'x': {"ForwardX11=no", true, false},
 	'k': {"GSSAPIDelegateCredentials=no", true, false},
 	'i': {"IdentityFile=%s", false, false},
@@ -135,8 +136,6 @@ var flagRules = map[byte]flagRule{
 	'K': {"GSSAPIAuthentication=yes|GSSAPIDelegateCredentials=yes", true, false},
 	'X': {"ForwardX11=yes", true, false},
 	'Y': {"ForwardX11=yes|ForwardX11Trusted=yes", true, false},
-
-	'A': {"ForwardAgent=yes", true, true},
 }
 
 func (a *sshArgs) apply(o option) (err error) {
