@@ -9,7 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// ParseTime reads a time as OpenSSH's files and command lines have it, such as 90,
+// 1h30m or 1w2d (misc.c, convtime). Parts of a second are dropped.
+func ParseTime(s string) (time.Duration, error) {
+	n, err := parseTime(s)
+	return time.Duration(n) * time.Second, err
+}
 
 // parseTime reads a time such as 90, 1h30m or 1.5s as whole seconds (misc.c,
 // convtime).
