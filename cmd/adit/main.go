@@ -29,10 +29,14 @@ func main() {
 }
 
 // commandLine is adit's, without its name. Under the name ssh, by a link or a
-// copy, adit is `adit ssh`, for programs that take only an ssh's path (scp -S).
+// copy, adit is `adit ssh`, for programs that take only an ssh's path (scp -S), and
+// under the name ssh-agent `adit agent`.
 func commandLine(args []string) []string {
-	if name := filepath.Base(args[0]); name == "ssh" || name == "ssh.exe" {
+	switch filepath.Base(args[0]) {
+	case "ssh", "ssh.exe":
 		return append([]string{"ssh"}, args[1:]...)
+	case "ssh-agent":
+		return append([]string{"agent"}, args[1:]...)
 	}
 	return args[1:]
 }
@@ -157,8 +161,10 @@ func rootCommand() *cobra.Command {
 		},
 	})
 	root.AddCommand(sshCommand(), connectCommand(), fdrecvCommand(), configCommand(), doctorCommand(), serveCommand(), demoCommand())
-	if pump := pumpCommand(); pump != nil {
-		root.AddCommand(pump)
+	for _, c := range []*cobra.Command{agentCommand(), pumpCommand()} { // not on all systems
+		if c != nil {
+			root.AddCommand(c)
+		}
 	}
 	return root
 }

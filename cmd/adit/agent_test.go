@@ -1,0 +1,104 @@
+//go:build unix
+
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/agent"
+)
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct{ args, want []string }{
+		{[]string{"/usr/bin/ssh-agent", "-k"}, []string{"agent", "-k"}},
+		{[]string{"ssh-agent"}, []string{"agent"}},
+		{[]string{"adit", "agent", "-k"}, []string{"agent", "-k"}},
+		{[]string{"./adit"}, []string{}},
+	} {
+		if got := commandLine(tt.args); !slices.Equal(got, tt.want) {
+			t.Errorf("%q is %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}
+
+func TestParseAgent(t *testing.T) {
+	t.Setenv("SHELL", "/bin/tcsh")
+	a, err := parseAgent([]string{"-a", "/s", "-t1h30m", "-E", "MD5", "-Oallow-remote-pkcs11", "-P", "/usr/lib/*"})
+	if err != nil || a.path != "/s" || a.lifetime != 90*time.Minute || !a.md5 || !a.csh {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	a, err = parseAgent([]string{"-s", "--"})
+	if err != nil || a.csh || !a.sh {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	// The command's flags are the command's.
+	a, err = parseAgent([]string{"-t", "60", "xterm", "-c", "-k"})
+	if err != nil || !slices.Equal(a.command, []string{"xterm", "-c", "-k"}) || a.kill {
+		t.Errorf("got %+v, %v", a, err)
+	}
+	for _, args := range []string{"-c -s", "-D -d", "-k xterm", "-D xterm", "-x", "-a", "-t", "-u", "-t -1", "-E sha1"} {
+		if a, err := parseAgent(strings.Fields(args)); err == nil {
+			t.Errorf("%s: got %+v", args, a)
+		}
+	}
+}
+
+// Whatever a path is, the shell that evaluates it gets just that.
+func TestShellWord(t *testing.T) {
+	for _, s := range []string{"/tmp/ssh-1/agent.2", "", "a b", "it's", "$(touch x)`id`", "a;b", "-n", "~", "*", "\\", "ä\n"} {
+		out, err := exec.Command("sh", "-c", "printf %s "+shellWord(s)).Output()
+		if err != nil || string(out) != s {
+			t.Errorf("%q arrives as %q, %v", s, out, err)
+		}
+	}
+	if got := shellWord("/tmp/ssh-1/agent.2"); got != "/tmp/ssh-1/agent.2" {
+		t.Errorf("a plain path is quoted: %s", got)
+	}
+}
+
+// The person learns which key, for whom and over which hosts; a comment can't fake
+// a line of the question.
+func TestQuestion(t *testing.T) {
+	var keys []gossh.PublicKey
+	for range 3 {
+		public, _, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := gossh.NewPublicKey(public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	way := [][]byte{keys[1].Marshal(), keys[2].Marshal()}
+	print := func(i int) string { return gossh.FingerprintSHA256(keys[i]) }
+	begin := "Allow use of key laptop?\nKey fingerprint " + print(0) + "."
+	for _, tt := range []struct {
+		c    agent.Confirmation
+		want string
+	}{
+		{agent.Confirmation{}, begin},
+		{agent.Confirmation{User: "alice", Way: way[:1]}, begin + "\nIt is to log in as alice at the host with key " + print(1) + "."},
+		{agent.Confirmation{User: "alice", Way: way}, begin + "\nIt is to log in as alice at the host with key " + print(2) + ", asked for over the host with key " + print(1) + "."},
+		{agent.Confirmation{Way: way[:1]}, begin + "\nIt is to sign something that is no login, asked for over the host with key " + print(1) + "."},
+		{agent.Confirmation{User: "alice", Way: [][]byte{[]byte("junk")}}, begin + "\nIt is to log in as alice at a host with an unreadable key."},
+	} {
+		tt.c.Key, tt.c.Comment = keys[0], "laptop"
+		if got := (&agentArgs{}).question(tt.c); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+	c := agent.Confirmation{Key: keys[0], Comment: "a\nb\x1b[2J", User: "x\ny", Way: way[:1]}
+	if got := (&agentArgs{md5: true}).question(c); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || !strings.Contains(got, "MD5:") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,323 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/agent"
+)
+
+// agentRole is in the environment of an agent that was started behind a shell: the
+// socket's path. Descriptor 3 listens on it then. agentParent is the process with
+// which it ends, if it is one's.
+const (
+	agentRole   = "ADIT_AGENT_SOCKET"
+	agentParent = "ADIT_AGENT_PARENT"
+)
+
+// agentSocket is the socket that an agent listens on.
+type agentSocket struct {
+	l      net.Listener
+	path   string // as it was given
+	unlink string // to be removed at the end; "" when it is somebody else's
+	dir    string // that was made for it, or ""
+}
+
+// remove takes away what listen has made.
+func (s *agentSocket) remove() {
+	s.l.Close()
+	if s.unlink != "" {
+		os.Remove(s.unlink)
+	}
+	if s.dir != "" {
+		os.Remove(s.dir)
+	}
+}
+
+// listen makes the socket, mode 0600, or takes the one that a service manager has
+// passed (sd_listen_fds(3)).
+func (a *agentArgs) listen() (*agentSocket, error) {
+	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1" && (a.foreground || a.debug) {
+		l, err := inheritedListener()
+		if err != nil {
+			return nil, fmt.Errorf("LISTEN_FDS: descriptor 3 is no listening socket: %w", err)
+		}
+		return &agentSocket{l: l, path: l.Addr().String()}, nil
+	}
+	s := &agentSocket{path: a.path}
+	if s.path == "" {
+		dir, err := os.MkdirTemp("", "ssh-")
+		if err != nil {
+			return nil, fmt.Errorf("a folder for the socket: %w", err)
+		}
+		s.dir, s.path = dir, filepath.Join(dir, "agent."+strconv.Itoa(os.Getpid()))
+	}
+	var err error
+	if s.unlink, err = filepath.Abs(s.path); err == nil {
+		s.l, err = listenPrivate(s.path)
+	}
+	if err != nil {
+		if s.dir != "" {
+			os.Remove(s.dir)
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// listenPrivate listens on a path for us alone. A socket of ours that nobody
+// listens on any more, since its agent was killed, is replaced.
+func listenPrivate(path string) (*net.UnixListener, error) {
+	before := syscall.Umask(0o177)
+	defer syscall.Umask(before)
+	address := &net.UnixAddr{Name: path, Net: "unix"}
+	l, err := net.ListenUnix("unix", address)
+	if errors.Is(err, syscall.EADDRINUSE) && stale(path) && os.Remove(path) == nil {
+		l, err = net.ListenUnix("unix", address)
+	}
+	if err != nil {
+		if call, ok := errors.AsType[*os.SyscallError](err); ok {
+			err = call.Err // net says the address again
+		}
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	return l, nil
+}
+
+// stale says whether a path is a socket of ours on which nobody listens.
+func stale(path string) bool {
+	fi, err := os.Lstat(path)
+	if err != nil || fi.Mode()&os.ModeSocket == 0 {
+		return false
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
+		return false
+	}
+	nc, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		nc.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// inheritedListener is a listener that whoever has started us has passed.
+func inheritedListener() (net.Listener, error) {
+	syscall.CloseOnExec(3)
+	f := os.NewFile(3, "listener")
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// startBehind starts the agent in the background, in a session of its own. The
+// socket is its from then on.
+func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
+	program, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("start the agent: %w", err)
+	}
+	f, err := s.l.(*net.UnixListener).File()
+	if err != nil {
+		return 0, fmt.Errorf("start the agent: %w", err)
+	}
+	defer f.Close()
+	args := []string{"agent", "-t", strconv.Itoa(int(a.lifetime / time.Second))}
+	if a.md5 {
+		args = append(args, "-E", "md5")
+	}
+	closeOnExec() // a pipe of the shell's would never end
+	cmd := exec.Command(program, args...)
+	cmd.Dir = "/" // no file system is kept from being unmounted
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Env = append(os.Environ(), agentRole+"="+s.unlink, agentParent+"=")
+	if len(a.command) > 0 {
+		cmd.Env[len(cmd.Env)-1] += strconv.Itoa(os.Getpid())
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, fmt.Errorf("start the agent: %w", err)
+	}
+	pid = cmd.Process.Pid
+	cmd.Process.Release()
+	return pid, nil
+}
+
+// closeOnExec keeps what we have inherited, but for the standard streams, from
+// programs that we start (ssh-agent.c closes it).
+func closeOnExec() {
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
+		}
+	}
+}
+
+// become runs the command in our place, so that the agent's parent is it.
+func (a *agentArgs) become(path string, pid int) error {
+	program, err := exec.LookPath(a.command[0])
+	if err == nil {
+		env := append(os.Environ(), "SSH_AUTH_SOCK="+path, "SSH_AGENT_PID="+strconv.Itoa(pid))
+		err = syscall.Exec(program, a.command, env)
+	}
+	syscall.Kill(pid, syscall.SIGTERM)
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("run %s: %w", a.command[0], err)
+}
+
+// serveInherited is the agent in the background.
+func (a *agentArgs) serveInherited(ctx context.Context) error {
+	path, parent := os.Getenv(agentRole), os.Getenv(agentParent)
+	os.Unsetenv(agentRole)
+	os.Unsetenv(agentParent)
+	l, err := inheritedListener()
+	if err != nil {
+		return fmt.Errorf("the agent's socket: %w", err)
+	}
+	s := &agentSocket{l: l, path: path, unlink: path}
+	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(path), "agent.") && strings.HasPrefix(filepath.Base(dir), "ssh-") {
+		s.dir = dir // goes only when nothing else is in it
+	}
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	if pid, err := strconv.Atoi(parent); err == nil {
+		go watchParent(ctx, pid, end) // ends with ctx
+	}
+	return a.serve(ctx, s)
+}
+
+// parentInterval is how often the agent of a command looks whether that lives.
+// ssh-agent does so every 10 seconds.
+const parentInterval = 2 * time.Second
+
+func watchParent(ctx context.Context, pid int, end func()) {
+	t := time.NewTicker(parentInterval)
+	defer t.Stop()
+	for os.Getppid() == pid {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	end()
+}
+
+// agentEnded is the exit status of an agent that a signal has ended (ssh-agent.c,
+// cleanup_handler).
+const agentEnded = exitError(2)
+
+// serve is the agent until a signal ends it, or ctx.
+func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
+	defer s.remove()
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
+	defer stop()
+	say := func(format string, args ...any) {
+		if a.debug {
+			fmt.Fprintf(os.Stderr, "adit: agent: "+format+"\n", args...)
+		}
+	}
+	if err := agent.Harden(); err != nil {
+		say("its memory is not kept from others: %v", err)
+	}
+	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm}
+	defer ring.Close()
+	usr1 := make(chan os.Signal, 1)
+	signal.Notify(usr1, syscall.SIGUSR1)
+	defer signal.Stop(usr1)
+	go func() { // ends with ctx
+		for {
+			select {
+			case <-usr1:
+				ring.RemoveAll()
+				say("SIGUSR1: all keys are removed")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	server := &agent.Server{Keyring: ring}
+	if a.debug {
+		server.Log = func(r agent.Request) {
+			switch {
+			case r.Err != nil:
+				say("pid %d: %s: refused: %s", r.Peer.PID, r.Operation, printable(r.Err.Error()))
+			default:
+				say("pid %d: %s", r.Peer.PID, r.Operation)
+			}
+		}
+	}
+	if err := server.Serve(ctx, s.l); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	return agentEnded
+}
+
+// confirm asks a person through SSH_ASKPASS (ssh-agent.c, confirm_key).
+func (a *agentArgs) confirm(ctx context.Context, c agent.Confirmation) bool {
+	if _, may := askpassRules(os.Getenv); !may {
+		return false
+	}
+	answer, ok, err := askpass(ctx, a.question(c), "SSH_ASKPASS_PROMPT=confirm")
+	return err == nil && ok && (answer == "" || strings.EqualFold(answer, "yes"))
+}
+
+// question is what a person has to know to say yes: which key, and for what.
+func (a *agentArgs) question(c agent.Confirmation) string {
+	text := fmt.Sprintf("Allow use of key %s?\nKey fingerprint %s.", printable(c.Comment), a.fingerprint(c.Key))
+	if len(c.Way) == 0 {
+		return text
+	}
+	var hops []string
+	for _, blob := range c.Way {
+		name := "a host with an unreadable key"
+		if key, err := gossh.ParsePublicKey(blob); err == nil {
+			name = "the host with key " + a.fingerprint(key)
+		}
+		hops = append(hops, name)
+	}
+	last := len(hops) - 1
+	if c.User != "" {
+		text += fmt.Sprintf("\nIt is to log in as %s at %s", printable(c.User), hops[last])
+		hops = hops[:last]
+	} else {
+		text += "\nIt is to sign something that is no login"
+	}
+	if len(hops) > 0 {
+		text += ", asked for over " + strings.Join(hops, " and ")
+	}
+	return text + "."
+}
+
+func (a *agentArgs) fingerprint(key gossh.PublicKey) string {
+	if cert, ok := key.(*gossh.Certificate); ok {
+		key = cert.Key // as OpenSSH has it
+	}
+	if a.md5 {
+		return "MD5:" + gossh.FingerprintLegacyMD5(key)
+	}
+	return gossh.FingerprintSHA256(key)
+}
