@@ -127,7 +127,7 @@ func (h *Hop) is(b *bound, now time.Time) bool {
 // be patterns. One without principals is for no name (OpenSSH, sshkey.c,
 // sshkey_cert_check_host; older ones took it for any, and the name for the pattern).
 func certifies(cert *gossh.Certificate, name string, now time.Time) bool {
-	if cert.CertType != gossh.HostCert || cert.Signature.Format == gossh.KeyAlgoRSA || cert.Signature.Format == gossh.InsecureKeyAlgoDSA {
+	if cert.CertType != gossh.HostCert || cert.Signature.Format == gossh.KeyAlgoRSA || cert.Signature.Format == "ssh-dss" {
 		return false
 	}
 	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return matches(p, name) })

@@ -253,7 +253,8 @@ func wipePrivate(private any) {
 	case ed25519.PrivateKey:
 		clear(k)
 	case *ecdsa.PrivateKey:
-		wipeInt(k.D) //lint:ignore SA1019 overwriting it is what nothing newer can do
+		//lint:ignore SA1019 nothing newer can overwrite it
+		wipeInt(k.D)
 	case *rsa.PrivateKey:
 		wipeInt(k.D)
 		for _, n := range append(k.Primes, k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv) {
