@@ -175,7 +175,7 @@ func TestClientQueryPageant(t *testing.T) {
 func TestClientTurns(t *testing.T) {
 	r := ringWith(t, AddedKey{})
 	conn := r.NewConnection()
-	c := pipeClient(t, func(nc net.Conn) {
+	path, _ := listenAgent(t, true, func(nc net.Conn) {
 		b := make([]byte, MaxFrame)
 		for {
 			n, err := nc.Read(b)
@@ -192,6 +192,12 @@ func TestClientTurns(t *testing.T) {
 			}
 		}
 	})
+	nc, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(nc)
+	defer c.Close()
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -199,6 +205,7 @@ func TestClientTurns(t *testing.T) {
 				ids, err := c.List(t.Context())
 				if err != nil || len(ids) != 1 {
 					t.Errorf("list: %v, %v", ids, err)
+					return
 				}
 				if sig, err := c.Sign(t.Context(), ids[0].Blob, []byte("data"), 0); err != nil || testKeys.user.PublicKey().Verify([]byte("data"), sig) != nil {
 					t.Errorf("sign: %v", err)

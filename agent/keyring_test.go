@@ -337,3 +337,33 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A binding that failed leaves the connection unlike one from here: who wanted to
+// say that it is another's must not be taken for a program of this machine.
+func TestBindingFailed(t *testing.T) {
+	c := ringWith(t, AddedKey{Destinations: []Destination{{To: Hop{Hostname: "a", Keys: []HostKey{{Blob: testKeys.hosts[0].PublicKey().Marshal()}}}}}}).NewConnection()
+	if ids := c.ring.list(c.sees); len(ids) != 1 {
+		t.Fatalf("%d keys are seen from here", len(ids))
+	}
+	wrong := session(t, testKeys.hosts[0], "id")
+	wrong.ID = []byte("other")
+	if got := c.Answer(t.Context(), binding(wrong, true)); got[0] != numExtensionFailure {
+		t.Errorf("a wrong proof: %x", got)
+	}
+	if ids := c.ring.list(c.sees); len(ids) != 0 {
+		t.Errorf("%d keys are seen after a binding that failed", len(ids))
+	}
+}
+
+// Who sends a list of destinations wants a limit; ssh-agent takes an empty one for
+// none.
+func TestNoDestinations(t *testing.T) {
+	r := &Keyring{}
+	t.Cleanup(r.Close)
+	request := addRequest(t, AddedKey{PrivateKey: testKeys.raw})
+	request[0] = numAddConstrained
+	request = wire.AppendString(append(request, constrainExtension), extRestrict)
+	if got := r.NewConnection().Answer(t.Context(), wire.AppendString(request, "")); got[0] != numFailure || r.Len() != 0 {
+		t.Errorf("got %x, and %d keys", got, r.Len())
+	}
+}
