@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -135,5 +136,48 @@ func TestNoAgent(t *testing.T) {
 	o.IdentityAgent, notices = "none", nil
 	if keys, err := o.keys(t.Context()); err != nil || len(keys) != 0 || notices != nil {
 		t.Errorf("IdentityAgent none: %d keys, %v, notices %q, want none of them", len(keys), err, notices)
+	}
+}
+
+// Each question of a login has a connection of its own that is bound to the
+// login's session before anything else is asked.
+func TestAgentIsBoundFirst(t *testing.T) {
+	testpeer.Need(t, "sshd")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	private, err := gossh.ParseRawPrivateKey(readFile(t, s.Key.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := &aditagent.Keyring{}
+	t.Cleanup(ring.Close)
+	// The key signs only where the binding says that the login goes.
+	to := aditagent.Hop{User: s.User, Hostname: "server", Keys: []aditagent.HostKey{{Blob: s.HostKeys[0].Marshal()}}}
+	if err := ring.Add(aditagent.AddedKey{PrivateKey: private, Destinations: []aditagent.Destination{{To: to}}}); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	asked := [][]string{}
+	path, ended := listenAgent(t, func(nc net.Conn) {
+		var said []string
+		server := &aditagent.Server{Keyring: ring, Log: func(r aditagent.Request) { said = append(said, r.Operation) }}
+		server.ServeConn(t.Context(), nc)
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, said)
+	})
+	o := &Options{Host: s.Host(), Port: s.Port(), User: s.User, IdentityAgent: path, IdentityFiles: []string{"none"}, KnownHosts: []string{s.KnownHosts(t)}}
+	cfg, err := o.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := o.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	ended()
+	const bind = `extension "session-bind@openssh.com"`
+	if want := [][]string{{bind, "list"}, {bind, "sign"}}; !reflect.DeepEqual(asked, want) {
+		t.Errorf("the agent was asked %q, want %q", asked, want)
 	}
 }

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/Microsoft/go-winio"
+)
+
+// A named pipe is dialled as such, however its slashes lean.
+func TestSocketPipe(t *testing.T) {
+	path := fmt.Sprintf(`\\.\pipe\adit-test-%d`, os.Getpid())
+	l, err := winio.ListenPipe(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := ringWith(t, AddedKey{})
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for range 2 {
+			nc, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			windowsAgent(r)(nc)
+			nc.Close()
+		}
+	})
+	for _, name := range []string{path, fmt.Sprintf("//./pipe/adit-test-%d", os.Getpid())} {
+		conn, bound, err := Socket(name).Open(t.Context(), &Binding{Session: session(t, testKeys.hosts[0], "id")})
+		if err != nil || !bound {
+			t.Fatalf("%s: bound %v, %v", name, bound, err)
+		}
+		c := NewClient(conn)
+		if ids, err := c.List(t.Context()); err != nil || len(ids) != 1 {
+			t.Errorf("%s: %v, %v", name, ids, err)
+		}
+		c.Close()
+	}
+	l.Close()
+	serving.Wait()
+}
