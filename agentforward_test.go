@@ -29,7 +29,7 @@ func listenAgent(t testing.TB, ring *agent.Keyring) (path string, ended func()) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &agent.Server{Keyring: ring}
+	s := &agent.Server{Agent: ring}
 	var serving sync.WaitGroup
 	serving.Go(func() { s.Serve(context.Background(), l) })
 	ended = sync.OnceFunc(func() {

@@ -32,6 +32,12 @@ type Connection struct {
 	attempted bool // a binding was asked for, and may have failed
 }
 
+func (r *Keyring) connect(log func(string, error)) answerer {
+	c := r.NewConnection()
+	c.Log = log
+	return c
+}
+
 // NewConnection returns a connection that is bound to nothing.
 func (r *Keyring) NewConnection() *Connection { return &Connection{ring: r} }
 
@@ -202,12 +208,11 @@ func (c *Connection) bind(body []byte) error {
 		if !o.Forwarding {
 			return errors.New("the connection was bound for a login before")
 		}
-		sameID, sameKey := bytes.Equal(o.ID, b.ID), bytes.Equal(o.HostKey, b.HostKey)
-		switch {
-		case sameID && sameKey:
+		switch same, err := sameSession(o.Binding, b); {
+		case err != nil:
+			return err
+		case same:
 			return nil
-		case sameID:
-			return errors.New("the session is bound with another host key already")
 		}
 	}
 	if len(c.way) >= maxBindings {
@@ -215,4 +220,16 @@ func (c *Connection) bind(body []byte) error {
 	}
 	c.way = append(slices.Clip(c.way), bound{b, key})
 	return nil
+}
+
+// sameSession says whether two bindings are of one session. It is an error if only
+// the host keys differ.
+func sameSession(a, b Binding) (bool, error) {
+	if !bytes.Equal(a.ID, b.ID) {
+		return false, nil
+	}
+	if !bytes.Equal(a.HostKey, b.HostKey) {
+		return false, errors.New("the session is bound with another host key already")
+	}
+	return true, nil
 }

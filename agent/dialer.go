@@ -38,12 +38,16 @@ type Dialer struct {
 // With b nil nothing is bound. ctx bounds all of it; it does not bound what is
 // done with the connection.
 func (d *Dialer) Open(ctx context.Context, b *Binding) (conn net.Conn, bound bool, err error) {
-	return d.open(ctx, b, bindLimit)
+	if b == nil {
+		return d.open(ctx, nil, bindLimit)
+	}
+	return d.open(ctx, []Binding{*b}, bindLimit)
 }
 
-// open is Open with another limit for the binding.
-func (d *Dialer) open(ctx context.Context, b *Binding, limit time.Duration) (conn net.Conn, bound bool, err error) {
-	if b == nil {
+// open is Open for several bindings, one after the other, and with another limit for
+// each.
+func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (conn net.Conn, bound bool, err error) {
+	if len(way) == 0 {
 		conn, err = d.dial(ctx)
 		return conn, false, err
 	}
@@ -63,7 +67,7 @@ func (d *Dialer) open(ctx context.Context, b *Binding, limit time.Duration) (con
 		if conn, err = d.dial(ctx); err != nil {
 			return nil, false, err
 		}
-		answered, err := bind(ctx, conn, b, limit)
+		answered, err := bind(ctx, conn, way, limit)
 		if answered {
 			return conn, true, nil
 		}
@@ -81,19 +85,24 @@ func (d *Dialer) open(ctx context.Context, b *Binding, limit time.Duration) (con
 	return conn, false, err
 }
 
-// bind asks for the binding. answered is false when there is no connection any
+// bind asks for the bindings. answered is false when there is no connection any
 // more; an error says that there is no use in another one.
-func bind(ctx context.Context, conn net.Conn, b *Binding, limit time.Duration) (answered bool, err error) {
-	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer for %v", limit))
-	defer cancel()
-	err = NewClient(conn).Bind(limited, *b)
-	switch {
-	case err == nil || errors.Is(err, ErrRefused):
-		return true, nil
-	case limited.Err() != nil:
-		return false, fmt.Errorf("agent: %w", err)
+func bind(ctx context.Context, conn net.Conn, way []Binding, limit time.Duration) (answered bool, err error) {
+	c := NewClient(conn)
+	for _, b := range way {
+		limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer for %v", limit))
+		err := c.Bind(limited, b)
+		late := limited.Err() != nil
+		cancel()
+		switch {
+		case err == nil || errors.Is(err, ErrRefused):
+		case late:
+			return false, fmt.Errorf("agent: %w", err)
+		default:
+			return false, nil
+		}
 	}
-	return false, nil
+	return true, nil
 }
 
 func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {

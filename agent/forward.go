@@ -76,7 +76,7 @@ func ReadOnly(u Use) error {
 // The error is why the agent was not to be had, or why an end of the channel
 // failed; nil after an orderly end.
 func (f *Forwarder) Serve(ctx context.Context, s Session, in Incoming) error {
-	conn, bound, err := f.open(ctx, &Binding{Session: s, Forwarding: true}, forwardBindLimit)
+	conn, bound, err := f.open(ctx, []Binding{{Session: s, Forwarding: true}}, forwardBindLimit)
 	if err != nil {
 		in.Reject(wire.OpenConnectFailed, "the agent can't be reached")
 		return err

@@ -10,14 +10,24 @@ import (
 	"time"
 )
 
-// Server lets programs use a Keyring, as ssh-agent does: each connection has its
+// Agent is what a Server lets others use: a *Keyring or a *Proxy.
+type Agent interface {
+	connect(log func(operation string, err error)) answerer
+}
+
+// answerer is a connection to an Agent.
+type answerer interface {
+	Answer(ctx context.Context, request []byte) []byte
+}
+
+// Server lets programs use an Agent, as ssh-agent does: each connection has its
 // own memory of bindings, and its requests are answered in their order. A request
 // that makes no sense is refused; a length that makes none ends its connection, and
 // nothing else.
 //
 // Goroutines: two for each connection, which end with it, and which Serve waits for.
 type Server struct {
-	Keyring *Keyring
+	Agent Agent
 	// Log is told of each request, and why it was refused, if it was. It is called by
 	// several goroutines at once. Nil: nobody wants to know.
 	Log func(Request)
@@ -59,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			s.log(Request{Operation: "accept", Err: err})
+			s.log(Request{Peer{UID: -1}, "accept", err})
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
@@ -114,10 +124,11 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	defer close(done)
 
-	c := s.Keyring.NewConnection()
+	var log func(string, error)
 	if s.Log != nil {
-		c.Log = func(operation string, err error) { s.log(Request{peer, operation, err}) }
+		log = func(operation string, err error) { s.log(Request{peer, operation, err}) }
 	}
+	c := s.Agent.connect(log)
 	for request := range requests {
 		reply := c.Answer(asking, request)
 		clear(request) // it may be a private key

@@ -50,7 +50,7 @@ func dialAgent(t testing.TB, path string) *net.UnixConn {
 // has nothing more to say.
 func TestServerInOrder(t *testing.T) {
 	testnet.Census(t)
-	path, _ := serveRing(t, &Server{Keyring: ringWith(t, AddedKey{})})
+	path, _ := serveRing(t, &Server{Agent: ringWith(t, AddedKey{})})
 	nc := dialAgent(t, path)
 	var all []byte
 	for _, request := range [][]byte{{numRequestKeys}, {200}, signing(testKeys.user.PublicKey(), "data", 0), {numRemoveAll}, {numRequestKeys}} {
@@ -85,7 +85,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 func TestServerMalformed(t *testing.T) {
 	testnet.Census(t)
 	ring := ringWith(t, AddedKey{})
-	path, _ := serveRing(t, &Server{Keyring: ring})
+	path, _ := serveRing(t, &Server{Agent: ring})
 	good := dialAgent(t, path)
 	for _, in := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\x00\x04\x00\x01x", "\x00\x00", "\x00\x00\x00\x09\x0b"} {
 		bad := dialAgent(t, path)
@@ -117,7 +117,7 @@ func TestServerHangUp(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var said []Request
-	path, stop := serveRing(t, &Server{Keyring: ring, Log: func(r Request) {
+	path, stop := serveRing(t, &Server{Agent: ring, Log: func(r Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		said = append(said, r)
@@ -156,7 +156,7 @@ func TestServerStrangers(t *testing.T) {
 // Many connections at once leave nothing behind.
 func TestServerMany(t *testing.T) {
 	testnet.Census(t)
-	path, _ := serveRing(t, &Server{Keyring: ringWith(t, AddedKey{})})
+	path, _ := serveRing(t, &Server{Agent: ringWith(t, AddedKey{})})
 	var clients sync.WaitGroup
 	for range 200 {
 		clients.Go(func() {

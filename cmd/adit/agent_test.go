@@ -102,3 +102,27 @@ func TestQuestion(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestParseAgentUpstream(t *testing.T) {
+	for _, tt := range []struct {
+		args      string
+		upstreams string
+		command   string
+	}{
+		{"--upstream /a", "/a", ""},
+		{"--upstream=/a --upstream /b -D", "/a /b", ""},
+		{"-s --upstream /a -a /s --upstream=/b", "/a /b", ""},
+		{"--upstream /a xterm --upstream /b", "/a", "xterm --upstream /b"},
+		{"--upstream=/a -- xterm -k", "/a", "xterm -k"},
+	} {
+		a, err := parseAgent(strings.Fields(tt.args))
+		if err != nil || strings.Join(a.upstreams, " ") != tt.upstreams || strings.Join(a.command, " ") != tt.command {
+			t.Errorf("%s: got %+v, %v", tt.args, a, err)
+		}
+	}
+	for _, args := range []string{"--upstream", "--upstream=", "--upstrea /a", "--", "--upstream /a -t 60", "--upstream=/a --other"} {
+		if a, err := parseAgent(strings.Fields(args)); err == nil && args != "--" {
+			t.Errorf("%s: got %+v", args, a)
+		}
+	}
+}

@@ -140,6 +140,12 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	if a.md5 {
 		args = append(args, "-E", "md5")
 	}
+	for _, path := range a.upstreams {
+		if path, err = filepath.Abs(path); err != nil { // its folder is another one
+			return 0, fmt.Errorf("start the agent: %w", err)
+		}
+		args = append(args, "--upstream="+path)
+	}
 	closeOnExec() // a pipe of the shell's would never end
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/" // no file system is kept from being unmounted
@@ -245,6 +251,14 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 	}
 	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm}
 	defer ring.Close()
+	server := &agent.Server{Agent: ring}
+	if len(a.upstreams) > 0 {
+		p := &agent.Proxy{}
+		for _, path := range a.upstreams {
+			p.Upstreams = append(p.Upstreams, agent.Socket(path))
+		}
+		server.Agent = p
+	}
 	usr1 := make(chan os.Signal, 1)
 	signal.Notify(usr1, syscall.SIGUSR1)
 	defer signal.Stop(usr1)
@@ -259,7 +273,6 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 			}
 		}
 	}()
-	server := &agent.Server{Keyring: ring}
 	if a.debug {
 		server.Log = func(r agent.Request) {
 			switch {

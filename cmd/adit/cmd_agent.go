@@ -24,6 +24,7 @@ command line.
   adit agent [-c | -s] [-Dd] [-a path] [-E md5 | sha256] [-t life]
   adit agent [-a path] [-E md5 | sha256] [-t life] command [argument …]
   adit agent [-c | -s] -k
+  adit agent --upstream path [--upstream path …] [any of the above but -t]
 
 Without a command it goes into the background and prints what the shell is to
 evaluate:  eval $(adit agent)  Then ssh-add gives it keys. With a command it runs
@@ -37,6 +38,11 @@ that, and ends when the command does.
   -t  how long keys are kept that name no time of their own: seconds, or 1h30m
   -O  no-restrict-websafe, websafe-allow=…, allow-remote-pkcs11; -P paths; -T:
       taken for ssh-agent's sake. Tokens and security keys are not held
+
+With --upstream it has no keys, but asks other agents for theirs, and lets each see
+only what it can bear: it checks bindings itself, makes a connection for each
+request, and asks anew when one is lost. So fragile agents outlive clients that use
+one connection for all. Keys are added to the first.
 
 Keys that are to be confirmed (ssh-add -c) are asked about through SSH_ASKPASS.
 SIGUSR1 removes all keys. Keys with destinations (ssh-add -h) are used only over
@@ -55,6 +61,7 @@ type agentArgs struct {
 	debug      bool // -d
 	md5        bool
 	lifetime   time.Duration
+	upstreams  []string // agents to ask; none: we are one
 	command    []string
 }
 
@@ -81,7 +88,7 @@ func agentCommand() *cobra.Command {
 
 // parseAgent reads ssh-agent's command line (ssh-agent(1)).
 func parseAgent(args []string) (*agentArgs, error) {
-	opts, rest, err := getopt("cDdksTuUE:a:O:P:t:", args)
+	opts, rest, err := agentOptions(args)
 	if err != nil {
 		return nil, err
 	}
@@ -113,11 +120,15 @@ func parseAgent(args []string) (*agentArgs, error) {
 			if !slices.Contains(known, o.value) && !strings.HasPrefix(o.value, "websafe-allow=") {
 				return nil, fmt.Errorf("-O %q is not known", o.value)
 			}
+		case '-':
+			a.upstreams = append(a.upstreams, o.value)
 		case 'u', 'U':
 			return nil, fmt.Errorf("-%c: sockets are not kept in ~/.ssh/agent, so that there are none to clean up", o.letter)
 		}
 	}
 	switch {
+	case len(a.upstreams) > 0 && a.lifetime > 0:
+		return nil, errors.New("-t is for keys that are held here; with --upstream there are none")
 	case a.csh && a.sh:
 		return nil, errors.New("-c and -s exclude each other")
 	case a.foreground && a.debug:
@@ -128,6 +139,39 @@ func parseAgent(args []string) (*agentArgs, error) {
 		a.csh = strings.HasSuffix(os.Getenv("SHELL"), "csh")
 	}
 	return a, nil
+}
+
+// agentOptions is getopt with --upstream PATH and --upstream=PATH, whose letter is
+// '-'.
+func agentOptions(args []string) (opts []option, rest []string, err error) {
+	for {
+		more, rest, err := getopt("cDdksTuUE:a:O:P:t:-:", args)
+		if err != nil {
+			return nil, nil, err
+		}
+		opts = append(opts, more...)
+		separate := false // the path is an argument of its own, at which getopt has stopped
+		for i := range opts {
+			o := &opts[i]
+			name, path, given := strings.Cut(o.value, "=")
+			switch {
+			case o.letter != '-' || i < len(opts)-len(more):
+				continue
+			case name != "upstream":
+				return nil, nil, fmt.Errorf("unknown option --%.64s", name)
+			case !given && i == len(opts)-1 && len(rest) > 0:
+				path, separate = rest[0], true
+			}
+			if path == "" {
+				return nil, nil, errors.New("--upstream: the path of an agent's socket is due")
+			}
+			o.value = path
+		}
+		if !separate {
+			return opts, rest, nil
+		}
+		args = rest[1:]
+	}
 }
 
 func runAgent(ctx context.Context, a *agentArgs) error {

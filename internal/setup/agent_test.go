@@ -159,7 +159,7 @@ func TestAgentIsBoundFirst(t *testing.T) {
 	asked := [][]string{}
 	path, ended := listenAgent(t, func(nc net.Conn) {
 		var said []string
-		server := &aditagent.Server{Keyring: ring, Log: func(r aditagent.Request) { said = append(said, r.Operation) }}
+		server := &aditagent.Server{Agent: ring, Log: func(r aditagent.Request) { said = append(said, r.Operation) }}
 		server.ServeConn(t.Context(), nc)
 		mu.Lock()
 		defer mu.Unlock()

@@ -1,0 +1,294 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// listLimit is how long an agent behind a Proxy may take to list its keys: those
+// that keep a vault ask their person first.
+const listLimit = 30 * time.Second
+
+var (
+	errNoUpstream = errors.New("no agent behind this one answers")
+	errShared     = errors.New("several sessions share this connection: it may list keys and sign")
+	errUnbound    = errors.New("the agent behind this one closes connections that are bound: it is asked for lists and signatures only")
+)
+
+// Proxy is an agent that has no keys, but asks others for theirs. Those see only
+// what they can bear: bindings whose proof was checked, never two that exclude each
+// other, one request on a connection, and nothing that they may not know. Clients
+// that use one connection for all, as some do, are served all the same: a binding
+// that comes after a login's begins a new way.
+//
+// Agents are asked for a list all at once, for at most 30 seconds; one that can't be
+// reached is left out. Keys are added to the first. Lists and signatures are asked for
+// once more when an agent is lost meanwhile, nothing else is.
+type Proxy struct {
+	Upstreams []*Dialer
+	// Policy decides about each request; an error has it answered with FAILURE. With
+	// nil everything passes.
+	Policy func(Use) error
+
+	mu sync.Mutex
+	// Guarded by mu.
+	holders map[string]*Dialer // who has listed a key
+}
+
+// shield is a connection to a Proxy.
+type shield struct {
+	p   *Proxy
+	log func(operation string, err error) // may be nil
+
+	mu sync.Mutex
+	// Guarded by mu.
+	way    []Binding
+	shared bool // a binding came after that for a login
+}
+
+func (p *Proxy) connect(log func(string, error)) answerer { return &shield{p: p, log: log} }
+
+// Answer answers one request, a message without its length, with one.
+func (s *shield) Answer(ctx context.Context, request []byte) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	what := "message"
+	var reply []byte
+	err := errors.New("it is empty")
+	if len(request) > 0 {
+		what = operation(request[0])
+		reply, err = s.answer(ctx, request)
+	}
+	if s.log != nil {
+		s.log(what, err)
+	}
+	var failed errExtension
+	switch {
+	case errors.As(err, &failed):
+		return []byte{numExtensionFailure}
+	case err != nil:
+		return []byte{numFailure}
+	case reply == nil:
+		return []byte{numSuccess}
+	}
+	return reply
+}
+
+func (s *shield) answer(ctx context.Context, request []byte) ([]byte, error) {
+	u := useOf(request)
+	if s.p.Policy != nil {
+		if err := s.p.Policy(u); err != nil {
+			return nil, err
+		}
+	}
+	if s.shared && request[0] != numExtension && ReadOnly(u) != nil {
+		return nil, errShared
+	}
+	switch request[0] {
+	case numRequestKeys:
+		ids, err := s.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		reply := appendKeys(nil, ids)
+		if len(reply) > MaxFrame {
+			return nil, errFull
+		}
+		return reply, nil
+	case numSignRequest:
+		d, err := s.holder(ctx, u.Key)
+		if err != nil {
+			return nil, err
+		}
+		return s.ask(ctx, d, request, true)
+	case numAdd, numAddConstrained:
+		if len(s.p.Upstreams) == 0 {
+			return nil, errNoUpstream
+		}
+		return s.ask(ctx, s.p.Upstreams[0], request, false)
+	case numRemove:
+		d, err := s.holder(ctx, u.Key)
+		if err != nil {
+			return nil, err
+		}
+		return s.ask(ctx, d, request, false)
+	case numRemoveAll, numRemoveAllV1, numLock, numUnlock:
+		return s.askAll(ctx, request)
+	case numExtension:
+		switch u.Extension {
+		case extSessionBind:
+			p := wire.NewParser(request[1:])
+			p.Bytes()
+			if err := s.bind(p.Rest()); err != nil {
+				return nil, errExtension{err}
+			}
+			return nil, nil
+		case extQuery:
+			return wire.AppendString(wire.AppendString([]byte{numExtensionReply}, extQuery), extSessionBind), nil
+		}
+	}
+	return nil, errors.New("it is not known here")
+}
+
+// bind records a session. Where ssh-agent refuses since a login's was recorded
+// before, the way begins anew behind the last host that forwards: that allows
+// nothing which a new connection would not.
+func (s *shield) bind(body []byte) error {
+	b, _, err := parseBinding(body)
+	if err != nil {
+		return err
+	}
+	var way []Binding
+	for _, o := range s.way {
+		switch same, err := sameSession(o, b); {
+		case err != nil:
+			return err
+		case same:
+			return nil
+		}
+		if o.Forwarding {
+			way = append(way, o)
+		}
+	}
+	if len(way) >= maxBindings {
+		return fmt.Errorf("the connection was bound %d times before", maxBindings)
+	}
+	s.shared = s.shared || len(way) < len(s.way)
+	s.way = append(way, b)
+	return nil
+}
+
+// list merges what the agents list, which are asked all at once. One that fails is
+// left out.
+func (s *shield) list(ctx context.Context) (all []Identity, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, listLimit, fmt.Errorf("no answer for %v", listLimit))
+	defer cancel()
+	lists, errs := make([][]Identity, len(s.p.Upstreams)), make([]error, len(s.p.Upstreams))
+	var asking sync.WaitGroup
+	for i, d := range s.p.Upstreams {
+		asking.Go(func() {
+			reply, err := s.ask(ctx, d, []byte{numRequestKeys}, true)
+			if err == nil && reply[0] != numKeys {
+				err = errNoUpstream
+			}
+			if err == nil {
+				lists[i], err = parseKeys(reply[1:])
+			}
+			errs[i] = err
+		})
+	}
+	asking.Wait()
+	err = errNoUpstream
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if len(s.p.holders) > maxHolders {
+		s.p.holders = nil
+	}
+	for i, d := range s.p.Upstreams {
+		if errs[i] != nil {
+			continue
+		}
+		err = nil
+		for _, id := range lists[i] {
+			if len(all) == MaxIdentities || slices.ContainsFunc(all, func(o Identity) bool { return bytes.Equal(o.Blob, id.Blob) }) {
+				continue
+			}
+			all = append(all, id)
+			if s.p.holders == nil {
+				s.p.holders = map[string]*Dialer{}
+			}
+			s.p.holders[string(id.Blob)] = d
+		}
+	}
+	return all, err
+}
+
+// maxHolders is when the memory of who has which key is begun anew.
+const maxHolders = 2 * MaxIdentities
+
+// holder returns the agent that has a key.
+func (s *shield) holder(ctx context.Context, key []byte) (*Dialer, error) {
+	known := func() *Dialer {
+		s.p.mu.Lock()
+		defer s.p.mu.Unlock()
+		return s.p.holders[string(key)]
+	}
+	if d := known(); d != nil {
+		return d, nil
+	}
+	if _, err := s.list(ctx); err != nil {
+		return nil, err
+	}
+	if d := known(); d != nil {
+		return d, nil
+	}
+	return nil, errUnknown
+}
+
+// askAll asks all agents. All that are there have to say yes, and one has to be
+// there.
+func (s *shield) askAll(ctx context.Context, request []byte) ([]byte, error) {
+	var refused error
+	there := 0
+	for _, d := range s.p.Upstreams {
+		reply, err := s.ask(ctx, d, request, false)
+		if _, absent := errors.AsType[*absentError](err); absent {
+			continue
+		}
+		there++
+		if err == nil && reply[0] != numSuccess {
+			err = ErrRefused
+		}
+		if err != nil {
+			refused = err
+		}
+	}
+	if there == 0 {
+		return nil, errNoUpstream
+	}
+	return nil, refused
+}
+
+// absentError is an agent that can't be connected to.
+type absentError struct{ error }
+
+func (e *absentError) Unwrap() error { return e.error }
+
+// ask asks an agent, over a connection for this request only: there are agents that
+// serve one at a time. again has the question put once more when the connection is
+// lost meanwhile.
+func (s *shield) ask(ctx context.Context, d *Dialer, request []byte, again bool) (reply []byte, err error) {
+	for {
+		reply, err = s.askOnce(ctx, d, request)
+		if _, lost := errors.AsType[*LostError](err); !lost || !again || ctx.Err() != nil {
+			return reply, err
+		}
+		again = false
+	}
+}
+
+func (s *shield) askOnce(ctx context.Context, d *Dialer, request []byte) ([]byte, error) {
+	conn, bound, err := d.open(ctx, s.way, bindLimit)
+	if err != nil {
+		return nil, &absentError{err}
+	}
+	defer conn.Close()
+	if len(s.way) > 0 && !bound && ReadOnly(useOf(request)) != nil {
+		return nil, errUnbound
+	}
+	num, body, err := NewClient(conn).ask(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	if num == numFailure {
+		return nil, ErrRefused
+	}
+	return append([]byte{num}, body...), nil
+}
