@@ -82,6 +82,9 @@ type loginAgent struct {
 // ask connects, runs question, and closes the connection. ctx bounds connecting.
 func (a *loginAgent) ask(ctx context.Context, question func(*agent.Client) error) error {
 	conn, _, err := a.dialer.Open(ctx, a.binding)
+	if lost, ok := errors.AsType[*agent.LostError](err); ok && ctx.Err() == nil { // it is there, and mute
+		return fmt.Errorf("agent %s: %w; go without it: -o IdentityAgent=none", a.path, lost)
+	}
 	if err != nil {
 		return err
 	}
