@@ -137,6 +137,9 @@ func TestForwardAgentNested(t *testing.T) {
 		"serial":    func(t testing.TB) (string, func()) { return odd(t, ring(t), true, plain) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && name != "Windows" && name != "serial" {
+				t.Skip("takes many logins; the others are played in package agent too")
+			}
 			census(t)
 			path, ended := start(t)
 			c := loginTo(t, s)
