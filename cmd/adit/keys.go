@@ -19,7 +19,7 @@ import (
 // then. ssh reads it in the session's place (clientloop.c,
 // update_known_hosts).
 type keys struct {
-	in       io.Reader
+	in       *os.File
 	terminal *session.Terminal
 	ended    chan struct{} // closed with the session
 
@@ -37,6 +37,7 @@ func (k *keys) Read(p []byte) (int, error) {
 		}
 	}()
 	for {
+		session.AwaitInput(k.in)
 		n, err := k.in.Read(p)
 		if !k.answered(string(p[:n]), err) {
 			return n, err
