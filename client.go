@@ -17,6 +17,7 @@ import (
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // Client is a connection to an SSH server, logged in.
@@ -30,6 +31,7 @@ type Client struct {
 	cfg   *Config
 	user  string
 	ahead ahead
+	life  *life // for the tracer
 
 	agent         atomic.Pointer[agent.Forwarder] // what the server may use; nil while it was not asked to
 	unverified    bool                            // immutable
@@ -53,13 +55,17 @@ func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
 	if connect == nil {
 		connect = dial.TCP{}.Dial
 	}
+	cfg, life := begin(cfg, user+"@"+address)
 	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
 	defer watch.end()
-	nc, err := connect(limited, address)
+	nc, err := connect(trace.NewContext(limited, cfg.Tracer), address)
 	if err != nil {
-		return nil, &StageError{"dial", address, err}
+		err = &StageError{"dial", address, err}
+		life.end(err)
+		return nil, err
 	}
-	return newClient(ctx, limited, watch, nc, address, user, cfg)
+	life.up(nc)
+	return newClient(ctx, limited, watch, nc, address, user, cfg, life)
 }
 
 // splitTarget takes [user@]host[:port] apart and adds the default port.
@@ -77,14 +83,21 @@ func splitTarget(target string) (user, address string) {
 // CheckHostKey is asked about. It owns nc, also when it fails. ConnectTimeout
 // bounds the handshake.
 func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Config) (*Client, error) {
+	cfg, life := begin(cfg, user+"@"+address)
+	life.up(nc)
 	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
 	defer watch.end()
-	return newClient(ctx, limited, watch, nc, address, user, cfg)
+	return newClient(ctx, limited, watch, nc, address, user, cfg, life)
 }
 
 // newClient shakes hands within limited, which watch ends, and logs in within
 // ctx.
-func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, address, user string, cfg *Config) (*Client, error) {
+func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, address, user string, cfg *Config, life *life) (_ *Client, err error) {
+	defer func() {
+		if err != nil {
+			life.end(err)
+		}
+	}()
 	switch {
 	case cfg.CheckHostKey == nil:
 		nc.Close()
@@ -94,7 +107,6 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 		return nil, errors.New("adit: a user name is required, in the target or in Config.User")
 	}
 	tc := cfg.transport(address, watch.unhurried(cfg.CheckHostKey))
-	var err error
 	if tc.Version, err = cfg.versionLine(); err != nil {
 		nc.Close()
 		return nil, err
@@ -105,7 +117,7 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	if err != nil {
 		return nil, handshakeError(address, err)
 	}
-	c := &Client{t: t, cfg: cfg, user: user, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
+	c := &Client{t: t, cfg: cfg, user: user, life: life, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
 	quirks := transport.QuirksOf(peer)
 	c.m = mux.Prepare(t, mux.Config{Tracer: cfg.Tracer, Open: c.opened, Global: c.global(), PeerPaces: quirks.Paces, IdleTimeout: cfg.ChannelTimeout})
@@ -273,7 +285,9 @@ func (c *Client) Err() error { return c.m.Err() }
 // Config.ServerKeys a second to end by itself.
 func (c *Client) Close() error {
 	c.awaitServerKeys()
+	why := c.m.Err()
 	err := c.m.Close()
 	c.wg.Wait()
+	c.life.end(why)
 	return err
 }

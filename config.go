@@ -3,6 +3,7 @@ package adit
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -122,8 +123,15 @@ type Config struct {
 	// (VersionAddendum): 200 bytes at most, printable ASCII. Empty means none.
 	VersionAddendum string
 
-	// Tracer receives events. May be nil.
+	// Tracer receives events. May be nil. When it is a trace.Brancher, the
+	// connection uses a branch of it.
 	Tracer trace.Tracer
+	// KeyLog receives the secrets of each key exchange as lines that Wireshark's
+	// SSH dissector reads (its preference ssh.keylog_file). Whoever has them and
+	// a capture can read the whole connection: passwords, keys and data. For
+	// debugging only. Nil, the default, writes none. Errors of writing are
+	// dropped.
+	KeyLog io.Writer
 }
 
 // maxAddendum keeps the version line below the 255 bytes of RFC 4253, section 4.2.
@@ -144,7 +152,7 @@ func (c *Config) versionLine() (string, error) {
 func (c *Config) transport(host string, check func(host, algorithm string, key gossh.PublicKey) error) *transport.Config {
 	return &transport.Config{
 		Kex: c.Kex, Ciphers: c.Ciphers, MACs: c.MACs, HostKeyAlgorithms: c.HostKeyAlgorithms,
-		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer, Expect: c.Expect,
+		RekeyBytes: c.RekeyBytes, RekeyInterval: c.RekeyInterval, Tracer: c.Tracer, KeyLog: c.KeyLog, Expect: c.Expect,
 		Extensions: []wire.Extension{{Name: wire.ExtPing, Value: []byte("0")}},
 		CheckHostKey: func(algorithm string, key gossh.PublicKey) error {
 			return check(host, algorithm, key)

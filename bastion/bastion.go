@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -57,6 +58,9 @@ type Config struct {
 	RekeyBytes uint64
 	// Tracer receives events. May be nil.
 	Tracer trace.Tracer
+	// KeyLog receives the secrets of each key exchange, as adit.Config.KeyLog
+	// does. Nil, the default, writes none.
+	KeyLog io.Writer
 	// Log receives a line for what an operator wants to know: logins, refusals,
 	// ends. May be nil.
 	Log func(line string)
@@ -199,7 +203,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // serve runs one connection.
 func (s *Server) serve(nc net.Conn) {
 	remote := nc.RemoteAddr()
-	t, login, perm, err := s.login(nc)
+	tracer, ended := s.trace(nc)
+	defer ended()
+	t, login, perm, err := s.login(nc, tracer)
 	s.started()
 	if err != nil {
 		s.log("%s: no login: %v", remote, err)
@@ -210,7 +216,7 @@ func (s *Server) serve(nc net.Conn) {
 	_, peer := t.Versions()
 	m := mux.New(t, mux.Config{
 		Server: true, Open: c.open, MaxChannels: s.cfg.MaxChannels,
-		PeerPaces: transport.QuirksOf(peer).Paces, Tracer: s.cfg.Tracer,
+		PeerPaces: transport.QuirksOf(peer).Paces, Tracer: tracer,
 	})
 	stop := context.AfterFunc(s.lifetime, func() { t.Close() })
 	<-m.Done()
@@ -221,19 +227,19 @@ func (s *Server) serve(nc net.Conn) {
 }
 
 // login runs handshake and authentication within LoginTimeout.
-func (s *Server) login(nc net.Conn) (*transport.Conn, *userauth.Login, *Permissions, error) {
+func (s *Server) login(nc net.Conn, tracer trace.Tracer) (*transport.Conn, *userauth.Login, *Permissions, error) {
 	ctx, cancel := context.WithTimeoutCause(s.lifetime, s.cfg.LoginTimeout, fmt.Errorf("not logged in within %v", s.cfg.LoginTimeout))
 	defer cancel()
 	t, err := transport.Server(ctx, nc, &transport.Config{
 		HostKeys: s.cfg.HostKeys, Kex: s.cfg.Kex, Ciphers: s.cfg.Ciphers, MACs: s.cfg.MACs,
-		RekeyBytes: s.cfg.RekeyBytes, Extensions: userauth.ServerExtensions(), Tracer: s.cfg.Tracer,
+		RekeyBytes: s.cfg.RekeyBytes, Extensions: userauth.ServerExtensions(), Tracer: tracer, KeyLog: s.cfg.KeyLog,
 	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	var perm *Permissions
 	login, err := userauth.Server(ctx, t, userauth.ServerConfig{
-		Banner: s.cfg.Banner, Tracer: s.cfg.Tracer,
+		Banner: s.cfg.Banner, Tracer: tracer,
 		PublicKey: func(ctx context.Context, user string, key gossh.PublicKey, proved bool) userauth.Verdict {
 			p := s.cfg.Authorize(ctx, user, nc.RemoteAddr(), key)
 			if p == nil {
@@ -250,6 +256,18 @@ func (s *Server) login(nc net.Conn) (*transport.Conn, *userauth.Login, *Permissi
 		return nil, nil, nil, err
 	}
 	return t, login, perm, nil
+}
+
+// trace gives a connection its own Tracer, and tells its beginning; ended tells
+// its end.
+func (s *Server) trace(nc net.Conn) (t trace.Tracer, ended func()) {
+	t = trace.Branch(s.cfg.Tracer)
+	if t == nil {
+		return nil, func() {}
+	}
+	began := time.Now()
+	trace.Emit(t, trace.ConnStart{Role: "server", Local: nc.LocalAddr().String(), Remote: nc.RemoteAddr().String()})
+	return t, func() { trace.Emit(t, trace.ConnEnd{Took: time.Since(began)}) }
 }
 
 func (s *Server) log(format string, args ...any) {

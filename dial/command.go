@@ -66,7 +66,9 @@ func (d Command) Dial(ctx context.Context, _ string) (net.Conn, error) {
 		w.Close()
 		return nil, d.fail(plain(err))
 	}
+	step := begin(ctx, StageCommand, d.name())
 	p, err := d.start(stdin, stdout, d.Stderr)
+	step.end(err)
 	if err != nil {
 		r.Close()
 		w.Close()

@@ -35,7 +35,9 @@ func (d Jump) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, d.fail(plain(err))
 	}
+	step := begin(ctx, StageJump, d.Name)
 	server, err := d.Connect(ctx, address)
+	step.end(err)
 	if err != nil {
 		return nil, d.fail(err)
 	}

@@ -89,15 +89,19 @@ func (d Proxy) Dial(ctx context.Context, address string) (net.Conn, error) {
 		return nil, fail(e)
 	}
 	if d.TLS != nil {
+		step := begin(ctx, StageTLS, d.Address)
 		secure := tls.Client(c, d.tlsConfig())
-		if err := secure.HandshakeContext(limited); err != nil {
+		err := secure.HandshakeContext(limited)
+		if step.end(err); err != nil {
 			c.Close()
 			return nil, fail(&Error{Stage: StageTLS, Address: d.Address, Err: plainTLS(err)})
 		}
 		c = secure
 	}
 	ask := socks.Client{Version: d.Protocol, User: d.User, Password: d.Password}
-	if err := ask.Connect(limited, c, host, uint16(port)); err != nil {
+	step := begin(ctx, StageProxy, d.String())
+	err = ask.Connect(limited, c, host, uint16(port))
+	if step.end(err); err != nil {
 		c.Close()
 		return nil, fail(&Error{Stage: StageConnect, Address: address, Through: d.String(), Err: plain(err)})
 	}

@@ -124,14 +124,18 @@ func (d TCP) lookUp(ctx context.Context, address string) ([]netip.AddrPort, *Err
 	if _, err := netip.ParseAddr(host); err == nil && ctx.Err() != nil {
 		return nil, &Error{Stage: StageConnect, Address: address, Err: ctx.Err()}
 	}
+	step := begin(ctx, StageResolve, host)
 	ips, err := addressesOf(ctx, network, host)
 	if err != nil {
+		step.end(plain(err))
 		return nil, &Error{Stage: StageResolve, Address: address, Err: plain(err)}
 	}
 	var addrs []netip.AddrPort
 	for _, ip := range takeTurns(ips) {
 		addrs = append(addrs, netip.AddrPortFrom(ip, uint16(port)))
+		step.found(ip)
 	}
+	step.end(nil)
 	return addrs, nil
 }
 
@@ -210,7 +214,9 @@ func (d TCP) race(ctx context.Context, address string, addrs []netip.AddrPort) (
 		case <-next.C:
 			i := started
 			go func() {
+				step := begin(ctx, StageConnect, addrs[i].String())
 				c, err := d.connect(ctx, addrs[i])
+				step.failed(err)
 				done <- attempt{c, err, i}
 			}()
 			running++

@@ -1,151 +1,123 @@
 package trace
 
 import (
+	"encoding/base64"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// Describe returns a message's fields in the RFCs' words, on one line. Peer text
-// is quoted, long values are cut, and secrets are not there.
-func Describe(m wire.Msg) string {
-	switch m := wire.Redact(m).(type) {
-	case *wire.Disconnect:
-		return fmt.Sprintf("reason=%d %s", m.Reason, quote(m.Description))
-	case *wire.Ignore:
-		return fmt.Sprintf("length=%d", len(m.Data))
-	case *wire.Unimplemented:
-		return fmt.Sprintf("packet=%d", m.Seq)
-	case *wire.Debug:
-		return quote(m.Message)
-	case *wire.ServiceRequest:
-		return m.Service
-	case *wire.ServiceAccept:
-		return m.Service
-	case *wire.ExtInfo:
-		var names []string
-		for _, e := range m.Extensions {
-			names = append(names, quote(e.Name))
+// Describe returns a message's fields in the RFCs' words, on one line:
+//
+//	channel type=direct-tcpip sender channel=3 initial window size=2097152 …
+//
+// Peer text is quoted, long values are cut, and secrets are not there.
+func Describe(m wire.Msg) string { return FieldsText(MessageFields(m, false)) }
+
+// FieldsText returns fields on one line that is safe to print: printable ASCII.
+func FieldsText(fs []Field) string {
+	var b strings.Builder
+	for _, f := range fs {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
 		}
-		return strings.Join(names, " ")
-	case *wire.KexInit:
-		return fmt.Sprintf("kex=%s hostkey=%s cipher=%s", firstOf(m.Kex), firstOf(m.HostKey), firstOf(m.CipherClient))
-	case *wire.KexShareInit:
-		return fmt.Sprintf("share=%d bytes", len(m.Share))
-	case *wire.KexShareReply:
-		return fmt.Sprintf("hostkey=%d bytes share=%d bytes", len(m.HostKey), len(m.Share))
-	case *wire.KexGexRequest:
-		return fmt.Sprintf("min=%d n=%d max=%d", m.Min, m.N, m.Max)
-	case *wire.UserauthRequest:
-		return fmt.Sprintf("user=%s service=%s method=%s%s", quote(m.User), quote(m.Service), quote(m.Method), describeKey(m))
-	case *wire.UserauthFailure:
-		return fmt.Sprintf("can continue=%s partial=%v", strings.Join(m.Methods, ","), m.Partial)
-	case *wire.UserauthBanner:
-		return quote(m.Message)
-	case *wire.UserauthPKOK:
-		return quote(m.Algorithm)
-	case *wire.UserauthInfoRequest:
-		return fmt.Sprintf("prompts=%d", len(m.Prompts))
-	case *wire.UserauthInfoResponse:
-		return fmt.Sprintf("answers=%d", len(m.Answers))
+		b.WriteString(NameText(f.Name) + "=" + FieldText(f))
 	}
-	return describeConnection(m)
+	return b.String()
 }
 
-func describeKey(m *wire.UserauthRequest) string {
-	if m.Method != wire.MethodPublickey && m.Method != wire.MethodHostbound {
-		return ""
+// NameText returns a field's name as people read it, safe to print: words in the
+// place of underscores.
+func NameText(name string) string {
+	switch name {
+	case fieldData:
+		return "data"
+	case fieldTook:
+		return "took"
 	}
-	b, err := wire.ParsePublickeyBody(m.Body, m.Method == wire.MethodHostbound)
-	if err != nil {
-		return " malformed"
-	}
-	return fmt.Sprintf(" algorithm=%s signature=%v", quote(b.Algorithm), b.HasSignature)
-}
-
-func describeConnection(m wire.Msg) string {
-	switch m := m.(type) {
-	case *wire.GlobalRequest:
-		return fmt.Sprintf("%s want reply=%v", quote(m.Type), m.WantReply)
-	case *wire.ChannelOpen:
-		return fmt.Sprintf("%s sender=%d window=%d max packet=%d%s", quote(m.Type), m.SenderChannel, m.InitialWindow, m.MaxPacket, describeOpen(m))
-	case *wire.ChannelOpenConfirmation:
-		return fmt.Sprintf("recipient=%d sender=%d window=%d max packet=%d", m.RecipientChannel, m.SenderChannel, m.InitialWindow, m.MaxPacket)
-	case *wire.ChannelOpenFailure:
-		return fmt.Sprintf("recipient=%d reason=%d %s", m.RecipientChannel, m.Reason, quote(m.Description))
-	case *wire.ChannelWindowAdjust:
-		return fmt.Sprintf("recipient=%d bytes=%d", m.RecipientChannel, m.Bytes)
-	case *wire.ChannelData:
-		return fmt.Sprintf("recipient=%d length=%d", m.RecipientChannel, len(m.Data))
-	case *wire.ChannelExtendedData:
-		return fmt.Sprintf("recipient=%d type=%d length=%d", m.RecipientChannel, m.DataType, len(m.Data))
-	case *wire.ChannelEOF:
-		return fmt.Sprintf("recipient=%d", m.RecipientChannel)
-	case *wire.ChannelClose:
-		return fmt.Sprintf("recipient=%d", m.RecipientChannel)
-	case *wire.ChannelRequest:
-		return fmt.Sprintf("recipient=%d %s want reply=%v", m.RecipientChannel, quote(m.Type), m.WantReply)
-	case *wire.ChannelSuccess:
-		return fmt.Sprintf("recipient=%d", m.RecipientChannel)
-	case *wire.ChannelFailure:
-		return fmt.Sprintf("recipient=%d", m.RecipientChannel)
-	}
-	return ""
-}
-
-// describeOpen tells what a direct-tcpip or forwarded-tcpip open is for.
-func describeOpen(m *wire.ChannelOpen) string {
-	switch m.Type {
-	case wire.ChannelDirectTCPIP:
-		var d wire.DirectTCPIP
-		if wire.ParseBody(m.Data, &d) == nil {
-			return fmt.Sprintf(" host to connect=%s port=%d originator=%s", quote(d.Host), d.Port, hostPort(d.OriginatorAddr, d.OriginatorPort))
+	for i := range len(name) {
+		if c := name[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_') {
+			return quote(name) // a peer's name of an extension, or a made-up file
 		}
-	case wire.ChannelForwardedTCPIP:
-		var d wire.ForwardedTCPIP
-		if wire.ParseBody(m.Data, &d) == nil {
-			return fmt.Sprintf(" connected address=%s port=%d originator=%s", quote(d.Addr), d.Port, hostPort(d.OriginatorAddr, d.OriginatorPort))
-		}
-	case wire.ChannelDirectStreamlocal:
-		var d wire.DirectStreamlocal
-		if wire.ParseBody(m.Data, &d) == nil {
-			return " path=" + quote(d.Path)
-		}
-	default:
-		return ""
 	}
-	return " malformed data"
+	return strings.ReplaceAll(strings.ReplaceAll(name, "_ip_", "_IP_"), "_", " ")
 }
 
-func hostPort(host string, port uint32) string {
-	return quote(net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10)))
+// FieldText returns a field's value, safe to print: printable ASCII, quoted
+// where it is more than a word, and cut when it is long.
+func FieldText(f Field) string {
+	switch v := f.Value.(type) {
+	case string:
+		if f.Name == fieldData {
+			if raw, err := base64.StdEncoding.DecodeString(v); err == nil {
+				return strconv.QuoteToASCII(cut(string(raw)))
+			}
+		}
+		return quote(v)
+	case []string:
+		return listText(v)
+	case int64:
+		if f.Name == fieldTook {
+			return strconv.FormatFloat(float64(v)/1000, 'f', 3, 64) + "ms"
+		}
+	}
+	return valueText(f.Value)
 }
 
-func firstOf(names []string) string {
+// maxList is how much of a list is shown, in bytes.
+const maxList = 1000
+
+func listText(names []string) string {
 	if len(names) == 0 {
 		return "-"
 	}
-	return quote(names[0])
+	var b strings.Builder
+	for i, n := range names {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if b.Len() > maxList {
+			return b.String() + "..."
+		}
+		b.WriteString(quote(n))
+	}
+	return b.String()
+}
+
+// valueText is a value as it is, for code that compares it.
+func valueText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	case bool:
+		return strconv.FormatBool(v)
+	case []string:
+		return strings.Join(v, ",")
+	}
+	return fmt.Sprint(v)
 }
 
 // maxText is how much of a text is shown, in bytes.
 const maxText = 200
 
+func cut(s string) string { return s[:min(len(s), maxText)] }
+
 // quote leaves plain words alone and makes everything else safe to print.
 func quote(s string) string {
-	cut := ""
+	more := ""
 	if len(s) > maxText {
-		s, cut = s[:maxText], "…"
+		s, more = cut(s), "..."
 	}
 	plain := s != ""
 	for i := 0; i < len(s) && plain; i++ {
 		plain = s[i] > ' ' && s[i] < 0x7f && s[i] != '"' && s[i] != '\\'
 	}
 	if plain {
-		return s + cut
+		return s + more
 	}
-	return strconv.QuoteToASCII(s) + cut
+	return strconv.QuoteToASCII(s) + more
 }

@@ -1,6 +1,8 @@
 package trace
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/wire"
@@ -17,6 +19,22 @@ const (
 	LevelPacket        // every message, without channel data
 	LevelData          // every message, with channel data
 )
+
+var levelNames = [...]string{"off", "conn", "channel", "packet", "data"}
+
+// String returns the level's name: off, conn, channel, packet or data.
+func (l Level) String() string {
+	if int(l) < len(levelNames) {
+		return levelNames[l]
+	}
+	return "level " + strconv.Itoa(int(l))
+}
+
+// ParseLevel returns the level of that name.
+func ParseLevel(name string) (Level, bool) {
+	i := slices.Index(levelNames[:], name)
+	return Level(max(i, 0)), i >= 0
+}
 
 // Event is one thing that happened. Concrete types are plain structs.
 type Event interface {
@@ -61,6 +79,59 @@ func (Packet) Name() string { return "transport:packet" }
 
 // Level implements Event.
 func (Packet) Level() Level { return LevelPacket }
+
+// ConnStart is the beginning of a connection, before anything is dialled.
+type ConnStart struct {
+	Role   string // ours: "client" or "server"
+	Target string // a client's: user@host:port
+	// Local and Remote are addresses, where they are known yet: a server's.
+	Local, Remote string
+}
+
+// Name implements Event.
+func (ConnStart) Name() string { return "connection:start" }
+
+// Level implements Event.
+func (ConnStart) Level() Level { return LevelConn }
+
+// DialStage is one step on the way to a server that is over.
+type DialStage struct {
+	Stage   string        // package dial's: "look up", "connect to", "proxy command", "jump host", …
+	Address string        // a name, host:port, a path, or a command's first word
+	Found   []string      // with "look up": addresses, in the order in which they are tried
+	Took    time.Duration // of this step
+	Err     string        // why it did not work; empty when it did
+}
+
+// Name implements Event.
+func (DialStage) Name() string { return "dial:stage" }
+
+// Level implements Event.
+func (DialStage) Level() Level { return LevelConn }
+
+// ConnUp is when bytes can be exchanged with the server: the dialling is over.
+type ConnUp struct {
+	Local, Remote string        // addresses
+	Took          time.Duration // since ConnStart
+}
+
+// Name implements Event.
+func (ConnUp) Name() string { return "connection:up" }
+
+// Level implements Event.
+func (ConnUp) Level() Level { return LevelConn }
+
+// ConnEnd is a connection's end, or that it did not come about.
+type ConnEnd struct {
+	Took time.Duration // since ConnStart
+	Err  string        // why; empty when we closed it
+}
+
+// Name implements Event.
+func (ConnEnd) Name() string { return "connection:end" }
+
+// Level implements Event.
+func (ConnEnd) Level() Level { return LevelConn }
 
 // Version is the exchange of version lines (RFC 4253, section 4.2).
 type Version struct{ Local, Peer string }

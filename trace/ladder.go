@@ -12,7 +12,7 @@ import (
 // NewLadder returns a Tracer that writes one line a message to w, with an arrow
 // between the names of the two sides, ours first:
 //
-//	client ───> server  90 CHANNEL_OPEN direct-tcpip sender=0 …
+//	client ───> server  90 CHANNEL_OPEN channel type=direct-tcpip …
 //
 // Events that are no messages are left out; level is LevelPacket or LevelData.
 // It writes under a lock, so w should not block for long. Errors of w are

@@ -24,10 +24,10 @@ func TestLadder(t *testing.T) {
 	} {
 		l.Trace(time.Now(), e)
 	}
-	want := `client ───> server  90 CHANNEL_OPEN direct-tcpip sender=3 window=100 max packet=50 host to connect=db port=5432 originator=127.0.0.1:4000
-client <─── server  92 CHANNEL_OPEN_FAILURE recipient=3 reason=2 "no\x1b[2Jway"
+	want := `client ───> server  90 CHANNEL_OPEN channel type=direct-tcpip sender channel=3 initial window size=100 maximum packet size=50 host to connect=db port to connect=5432 originator IP address=127.0.0.1 originator port=4000
+client <─── server  92 CHANNEL_OPEN_FAILURE recipient channel=3 reason code=2 description="no\x1b[2Jway"
 client <─── server  96 CHANNEL_EOF (too short)
-client ───> server   1 DISCONNECT reason=11 bye
+client ───> server   1 DISCONNECT reason code=11 description=bye
 `
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)

@@ -3,6 +3,7 @@ package trace
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 )
@@ -68,7 +69,7 @@ func Line(e Event) string {
 	case Forward:
 		return forwardLine(e)
 	}
-	return e.Name()
+	return strings.TrimSpace(e.Name() + " " + FieldsText(eventFields(e)))
 }
 
 func forwardLine(e Forward) string {

@@ -22,6 +22,7 @@ import (
 	"github.com/adit-ssh/adit/internal/rawpipe"
 	"github.com/adit-ssh/adit/internal/setup"
 	"github.com/adit-ssh/adit/sshconfig"
+	"github.com/adit-ssh/adit/trace"
 )
 
 const connectHelp = `Connects standard input and output to HOST PORT, byte for byte, as nc does: a
@@ -59,6 +60,7 @@ type connectArgs struct {
 	timeout                   time.Duration
 	log                       string
 	told                      bool // what went wrong was printed
+	record                    tracing
 }
 
 func connectCommand() *cobra.Command {
@@ -75,7 +77,7 @@ func connectCommand() *cobra.Command {
 			if err != nil {
 				return &usageError{verbOf(cmd), err}
 			}
-			err = a.run(cmd.Context(), w)
+			err = a.traced(cmd.Context(), w)
 			a.note(w, err)
 			if a.told {
 				return exitError(255)
@@ -97,6 +99,7 @@ func connectCommand() *cobra.Command {
 	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
 	f.BoolVar(&a.clean, "clean", false, "leave out lines that come before the server's SSH version line")
 	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --fdpass or --no-inband the connection; 0 is for ever")
+	f.StringVar(&a.record.file, "trace", "", "record the steps of connecting to FILE, of which SSH's messages are not seen here (adit trace --help)")
 	f.StringVar(&a.log, "log", "", "append errors to this file too")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	cmd.MarkFlagsMutuallyExclusive("fdpass", "clean")
@@ -294,6 +297,25 @@ func authorities(file string) (*tls.Config, error) {
 		return nil, fmt.Errorf("proxy's authorities: %s has no certificate in PEM", file)
 	}
 	return &tls.Config{RootCAs: roots}, nil
+}
+
+// traced is run, with its steps recorded if --trace wants them.
+func (a *connectArgs) traced(ctx context.Context, w *way) error {
+	tracer, _, end, err := a.record.start()
+	defer end()
+	if err != nil {
+		return err
+	}
+	tracer = trace.Branch(tracer)
+	began := time.Now()
+	trace.Emit(tracer, trace.ConnStart{Role: "client", Target: w.Address})
+	err = a.run(trace.NewContext(ctx, tracer), w)
+	e := trace.ConnEnd{Took: time.Since(began)}
+	if err != nil {
+		e.Err = err.Error()
+	}
+	trace.Emit(tracer, e)
+	return err
 }
 
 func (a *connectArgs) run(ctx context.Context, w *way) error {

@@ -25,6 +25,7 @@ func serveCommand() *cobra.Command {
 	var listen string
 	var hostKeys, authorized []string
 	var startups, verbose int
+	var record tracing
 	cmd := &cobra.Command{
 		Use:   "serve --host-key FILE --authorized-keys FILE",
 		Short: "Run an SSH server that only forwards",
@@ -69,6 +70,12 @@ connections.`,
 			if verbose > 0 {
 				cfg.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(verbose)))
 			}
+			tracer, keyLog, endTrace, err := record.start()
+			defer endTrace()
+			if err != nil {
+				return err
+			}
+			cfg.Tracer, cfg.KeyLog = trace.Tee(cfg.Tracer, tracer), keyLog
 			return serve(cmd.Context(), listen, cfg)
 		},
 	}
@@ -78,6 +85,8 @@ connections.`,
 	f.StringArrayVar(&authorized, "authorized-keys", nil, "keys that may log in, in sshd(8)'s format; may be given several times")
 	f.IntVar(&startups, "max-startups", bastion.DefaultMaxStartups, "connections that may be without login at once")
 	f.CountVarP(&verbose, "verbose", "v", "tell what happens; -vv adds channels, -vvv every message")
+	f.StringVar(&record.file, "trace", "", traceHelp)
+	f.StringVar(&record.keylog, "keylog", "", keylogHelp)
 	return cmd
 }
 

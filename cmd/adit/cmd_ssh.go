@@ -63,6 +63,11 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -v  tell what happens; -vv adds channels, -vvv every message
   -q  no warnings, and no errors of the connection: the exit status tells
   -E  append what is told to a file; -y tells it to the system's log
+  --trace FILE[,LEVEL]  record the connection's messages: FILE.jsonl for adit trace,
+      FILE.pcapng for Wireshark, others as text. LEVEL is conn, channel, packet
+      (the default) or data; or -o AditTrace=FILE[,LEVEL]
+  --keylog FILE  append the connection's secrets for Wireshark (ssh.keylog_file);
+      or -o AditKeyLog=FILE
   -F  read this file instead of ~/.ssh/config and the system's; "none" reads none
   -G  print what holds for the host, and end; see also: adit config explain
   -Q  list what is supported: cipher, kex, key, mac, …; -Q help lists the lists
@@ -155,6 +160,12 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.verbose > 0 {
 		a.Tracer = trace.NewText(messages, min(trace.LevelPacket, trace.Level(a.verbose))) // for jump hosts
 	}
+	tracer, keys, endTrace, err := a.tracing.start()
+	defer endTrace()
+	if err != nil {
+		return err
+	}
+	a.Tracer, a.KeyLog = trace.Tee(a.Tracer, tracer), keys
 	if err := a.throughProxy(ctx, &a.Options); err != nil {
 		return err
 	}
@@ -168,7 +179,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg.Tracer = a.Watched(a.observer)
+	cfg.Tracer = a.Watched(trace.Tee(a.observer, tracer))
 	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}

@@ -25,6 +25,7 @@ type sshArgs struct {
 	unsupported string   // the first flag that only -G understands
 	stdio       *forward.Spec
 	proxy       string // -o AditProxy
+	tracing     tracing
 	verbose     int
 	print       bool // -G
 	version     bool
@@ -64,6 +65,9 @@ func parseSSH(args []string) (*sshArgs, error) {
 
 // flags reads flags up to the first argument that is none.
 func (a *sshArgs) flags(args []string) (rest []string, err error) {
+	if args, err = spellLong(sshOptions, args); err != nil {
+		return nil, err
+	}
 	opts, rest, err := getopt(sshOptions, args)
 	if err != nil {
 		return nil, err
@@ -167,6 +171,9 @@ func (a *sshArgs) apply(o option) (err error) {
 		a.target.User = cmp.Or(a.target.User, o.value)
 		return nil
 	case 'o':
+		if a.tracing.option(o.value) {
+			return a.tracing.check()
+		}
 		if proxy, ok := proxyOption(o.value); ok {
 			a.proxy = cmp.Or(a.proxy, proxy)
 			return nil

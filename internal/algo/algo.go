@@ -17,6 +17,13 @@ type Kex interface {
 	Respond(rand io.Reader, clientShare []byte) (share, k []byte, err error)
 }
 
+// PrivateKeyer is a Kex that can tell its private key, for a key log.
+type PrivateKeyer interface {
+	// PrivateKey returns the private key of the share that was made, in the
+	// curve's encoding.
+	PrivateKey() []byte
+}
+
 // PacketCipher seals packets or opens them, in place, for one direction. It
 // covers encryption and integrity together. A value serves one direction of one
 // key; Seal and Open are never called on the same value.

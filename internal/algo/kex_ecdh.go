@@ -53,6 +53,9 @@ func (x *ecdhKex) Respond(rand io.Reader, clientShare []byte) (share, k []byte, 
 	return share, k, nil
 }
 
+// PrivateKey implements PrivateKeyer.
+func (x *ecdhKex) PrivateKey() []byte { return x.key.Bytes() }
+
 // secret returns the shared secret as the curve has it: an X coordinate.
 func (x *ecdhKex) secret(peerShare []byte) ([]byte, error) {
 	if x.key == nil {

@@ -34,6 +34,7 @@ type Channel struct {
 	peerID  uint32
 	maxOut  int // most data for one packet
 	byPeer  bool
+	about   trace.Subject // for the tracer; nil without one
 	opened  chan error    // the answer to our open; capacity 1
 	ended   chan struct{} // closed when nothing more can come or go
 	rd, wr  chan struct{} // wake the one reader, the one writer; capacity 1

@@ -70,6 +70,7 @@ type Opening struct {
 // Begin prepares an open. The channel has its number from now on.
 func (m *Mux) Begin(typ string, data []byte, o Options) (*Opening, error) {
 	c := m.newChannel(typ, o)
+	c.describe(data)
 	c.opened = make(chan error, 1)
 	if o.Stderr {
 		c.errRd = make(chan struct{}, 1)
@@ -160,7 +161,8 @@ func (c *Channel) refused(msg *wire.ChannelOpenFailure) error {
 	c.state = stateGone
 	close(c.ended)
 	c.m.remove(c)
-	trace.Emit(c.m.cfg.Tracer, trace.ChannelRefused{Type: c.typ, Reason: msg.Reason, Description: msg.Description})
+	trace.Emit(c.m.cfg.Tracer, trace.ChannelRefused{Type: c.typ, Target: c.about.Target(), Originator: c.about.Originator(),
+		Reason: msg.Reason, Description: msg.Description})
 	c.opened <- &OpenError{Reason: msg.Reason, Description: msg.Description}
 	return nil
 }
@@ -171,11 +173,19 @@ func (c *Channel) isOpen() bool {
 	return c.state == stateOpen
 }
 
+// describe keeps for the tracer what the channel's open is about.
+func (c *Channel) describe(data []byte) {
+	if trace.Wants(c.m.cfg.Tracer, trace.LevelChannel) {
+		c.about = trace.SubjectOf(c.typ, data)
+	}
+}
+
 func (c *Channel) traceOpened() {
 	if !trace.Wants(c.m.cfg.Tracer, trace.LevelChannel) {
 		return
 	}
 	trace.Emit(c.m.cfg.Tracer, trace.ChannelOpened{Local: c.id, Peer: c.peerID, Type: c.typ, ByPeer: c.byPeer,
+		Target: c.about.Target(), Originator: c.about.Originator(),
 		WindowIn: c.window, WindowOut: c.outLeft, MaxPacketIn: c.m.cfg.MaxPacket, MaxPacketOut: uint32(c.maxOut)})
 }
 
@@ -204,6 +214,7 @@ func (p *Pending) Accept(o Options) (*Channel, error) {
 	p.m.pending.Add(-1)
 	m := p.m
 	c := m.newChannel(p.msg.Type, o)
+	c.describe(p.msg.Data)
 	c.byPeer = true
 	if o.Stderr {
 		c.errRd = make(chan struct{}, 1)
@@ -240,7 +251,11 @@ func (p *Pending) Reject(reason uint32, text string) error {
 }
 
 func (p *Pending) refuse(reason uint32, text string) error {
-	trace.Emit(p.m.cfg.Tracer, trace.ChannelRefused{Type: p.msg.Type, ByPeer: true, Reason: reason, Description: text})
+	if trace.Wants(p.m.cfg.Tracer, trace.LevelChannel) {
+		about := trace.SubjectOf(p.msg.Type, p.msg.Data)
+		trace.Emit(p.m.cfg.Tracer, trace.ChannelRefused{Type: p.msg.Type, ByPeer: true, Target: about.Target(),
+			Originator: about.Originator(), Reason: reason, Description: text})
+	}
 	return p.m.pc.QueuePacket(p.failure(reason, text))
 }
 

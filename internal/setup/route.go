@@ -137,7 +137,7 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 	if err != nil {
 		return nil, err
 	}
-	next := &Options{LookOnly: o.LookOnly, Prompter: o.Prompter, Notice: o.Notice, Say: o.Say, Tracer: o.Tracer}
+	next := &Options{LookOnly: o.LookOnly, Prompter: o.Prompter, Notice: o.Notice, Say: o.Say, Tracer: o.Tracer, KeyLog: o.KeyLog}
 	next.Lifetime = o.Lifetime
 	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, via: append(via[:len(via):len(via)], h)}
 	if err := next.Apply(c); err != nil {

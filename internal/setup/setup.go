@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/user"
@@ -99,6 +100,7 @@ type Options struct {
 	// INFO or VERBOSE. Nil is Notice for all but the last.
 	Say    func(level, text string)
 	Tracer trace.Tracer
+	KeyLog io.Writer // adit.Config.KeyLog
 
 	HostKeyOptions
 
@@ -188,6 +190,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
 		VersionAddendum: o.VersionAddendum,
 		Tracer:          o.Watched(o.Tracer),
+		KeyLog:          o.KeyLog,
 		Banner:          func(text string) { o.say(levelInfo, "%s", printable(text)) },
 	}
 	if !o.KeepHostKeyOrder {

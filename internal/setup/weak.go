@@ -32,6 +32,9 @@ func (w *weakWatch) Level() trace.Level {
 	return max(trace.LevelConn, w.Tracer.Level())
 }
 
+// Branch implements trace.Brancher.
+func (w *weakWatch) Branch() trace.Tracer { return &weakWatch{trace.Branch(w.Tracer), w.o} }
+
 // Trace implements trace.Tracer.
 func (w *weakWatch) Trace(t time.Time, e trace.Event) {
 	if trace.Wants(w.Tracer, e.Level()) {

@@ -72,6 +72,9 @@ type Config struct {
 	Rand io.Reader
 	// Tracer receives events. May be nil.
 	Tracer trace.Tracer
+	// KeyLog receives the secrets of each key exchange, for Wireshark (keylog.go).
+	// Nil writes none.
+	KeyLog io.Writer
 	// Extensions are announced with EXT_INFO, when the peer asks for it.
 	Extensions []wire.Extension
 

@@ -43,6 +43,7 @@ type kexRun struct {
 	clientShare []byte
 	serverShare []byte
 	secret      []byte // K
+	kex         algo.Kex
 	signature   []byte
 	h           []byte // H
 }
@@ -179,6 +180,7 @@ func (k *kexRun) server() (err error) {
 	if err != nil {
 		return err
 	}
+	k.kex = kex
 	if k.serverShare, k.secret, err = kex.Respond(c.cfg.rand(), k.clientShare); err != nil {
 		return k.failed(err)
 	}
@@ -237,6 +239,7 @@ func (k *kexRun) newKeys() error {
 		out, err = k.cipher(k.alg.Server, 'B', true)
 		in, err2 = k.cipher(k.alg.Client, 'A', false)
 	}
+	k.logKeys()
 	clear(k.secret)
 	if err := errors.Join(err, err2); err != nil {
 		return fmt.Errorf("new keys: %w", err)

@@ -27,6 +27,7 @@ func (k *kexRun) client() (err error) {
 		return err
 	}
 	c.sampleRTT(time.Since(sent))
+	k.kex = kex
 	if k.secret, err = kex.Finish(k.serverShare); err != nil {
 		return k.failed(err)
 	}

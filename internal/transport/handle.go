@@ -107,10 +107,6 @@ func (c *Conn) noteAuth(p []byte) {
 	c.authPhase.Store(uint32(phase))
 }
 
-// withheld stands for channel data in events below trace.LevelData: its length
-// is right, its content is not there.
-var withheld [256 << 10]byte
-
 // tracePacket tells the tracer about a message.
 func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
 	phase := wire.PhaseAny
@@ -123,15 +119,28 @@ func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
 		phase = wire.Phase(c.authPhase.Load())
 	}
 	e := trace.Packet{Out: out, Seq: seq, Size: len(p), Num: p[0], Phase: phase}
-	if _, data, ok := wire.ParseChannelData(p); ok && c.cfg.Tracer.Level() < trace.LevelData {
-		m := new(wire.ChannelData)
-		m.RecipientChannel, _, _ = wire.ParseChannelData(p)
-		m.Data = withheld[:min(len(data), len(withheld))]
-		e.Msg = m
-	} else if m, err := wire.Decode(phase, bytes.Clone(p)); err != nil {
+	switch m, err := c.traceable(phase, p); {
+	case err != nil:
 		e.Err = err
-	} else {
+	default:
 		e.Msg = wire.Redact(m)
 	}
 	c.cfg.Tracer.Trace(time.Now(), e)
+}
+
+// traceable decodes a message for the tracer. Channel data is copied only for
+// those who want to see it.
+func (c *Conn) traceable(phase wire.Phase, p []byte) (wire.Msg, error) {
+	if c.cfg.Tracer.Level() < trace.LevelData {
+		if ch, data, ok := wire.ParseChannelData(p); ok {
+			return &wire.ChannelData{RecipientChannel: ch, Data: trace.Withheld(len(data))}, nil
+		}
+		if p[0] == wire.NumChannelExtendedData {
+			m := new(wire.ChannelExtendedData)
+			err := wire.Parse(p, m)
+			m.Data = trace.Withheld(len(m.Data))
+			return m, err
+		}
+	}
+	return wire.Decode(phase, bytes.Clone(p))
 }

@@ -1,0 +1,354 @@
+package view
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/adit-ssh/adit/trace"
+)
+
+// Columns of a ladder, from left to right. A connection's client stands left of
+// its server, whichever of them is adit.
+const (
+	colProgram = iota // what connects to adit: psql, curl, standard input
+	colClient
+	colServer
+	colTarget
+	columns
+)
+
+// row is a line of a ladder: an arrow, or with from equal to to a note.
+type row struct {
+	Time, Last time.Duration // of the first and of the last of a run
+	Conn       int
+	Channel    int // ours, or -1
+	from, to   int
+	inferred   bool   // not seen, but it must have happened
+	Label      string // safe to print
+	Kind       string // "conn", "channel", "data", "note": what filters go by
+	Count      int    // messages; more than one in a run
+	Bytes      int64  // of data
+	entry      *trace.Entry
+}
+
+// Ladder is a recorded trace as a sequence diagram.
+type Ladder struct {
+	header trace.Header
+	conns  []*conversation
+	rows   []row
+	stats  Stats
+}
+
+// conversation is what a ladder knows of one connection.
+type conversation struct {
+	number  int
+	role    string
+	target  string
+	opens   map[int]*trace.Entry   // CHANNEL_OPENs by us, by our number
+	peers   map[int64]*trace.Entry // CHANNEL_OPENs by the peer, by its number
+	stretch []row                  // messages with data that may be folded
+}
+
+// foldFrom is how many messages with data in a row are drawn as runs.
+const foldFrom = 4
+
+// NewLadder draws entries, in their order.
+func NewLadder(h trace.Header, entries []trace.Entry) *Ladder {
+	l := &Ladder{header: h, stats: Count(entries)}
+	byNumber := map[int]*conversation{}
+	for i := range entries {
+		e := &entries[i]
+		c := byNumber[e.Conn]
+		if c == nil {
+			c = &conversation{number: e.Conn, opens: map[int]*trace.Entry{}, peers: map[int64]*trace.Entry{}}
+			byNumber[e.Conn] = c
+			l.conns = append(l.conns, c)
+		}
+		l.add(c, e)
+	}
+	for _, c := range l.conns {
+		l.flush(c)
+	}
+	return l
+}
+
+// add draws one entry.
+func (l *Ladder) add(c *conversation, e *trace.Entry) {
+	r := row{Time: e.Time, Last: e.Time, Conn: e.Conn, Channel: e.Channel, Count: 1, entry: e, Kind: "conn"}
+	if e.Dir == "" {
+		l.flush(c)
+		l.addEvent(c, e, r)
+		return
+	}
+	r.from, r.to = colServer, colClient
+	if (e.Dir == "out") == (c.role != "server") {
+		r.from, r.to = colClient, colServer
+	}
+	r.Label = messageLabel(e)
+	switch e.Message {
+	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA", "CHANNEL_WINDOW_ADJUST":
+		r.Kind = "data"
+		r.Bytes, _ = e.Int("data_length")
+		if n, ok := e.Int("bytes_to_add"); ok {
+			r.Bytes = n
+		}
+		c.stretch = append(c.stretch, r)
+		return
+	}
+	l.flush(c)
+	if e.Number >= 90 && e.Number <= 100 {
+		r.Kind = "channel"
+	}
+	l.addMessage(c, e, r)
+}
+
+// addMessage draws a message that is not folded, and what it shows of the far
+// side: that the server has connected, or somebody has connected to it.
+func (l *Ladder) addMessage(c *conversation, e *trace.Entry, r row) {
+	far := row{Time: e.Time, Last: e.Time, Conn: e.Conn, Channel: e.Channel, Count: 1, Kind: "note", inferred: true}
+	switch e.Message {
+	case "CHANNEL_OPEN":
+		if sender, ok := e.Int("sender_channel"); e.Dir == "out" {
+			c.opens[e.Channel] = e
+		} else if ok {
+			c.peers[sender] = e
+		}
+		if strings.HasPrefix(e.Text("channel_type"), "forwarded-") {
+			far.from, far.to, far.Label = colTarget, colServer, "connects from "+text(e.Originator())
+			l.rows = append(l.rows, far)
+		}
+	case "CHANNEL_OPEN_CONFIRMATION", "CHANNEL_OPEN_FAILURE":
+		open := c.opened(e)
+		if open == nil || !strings.HasPrefix(open.Text("channel_type"), "direct-") {
+			break
+		}
+		far.from, far.to = colServer, colTarget
+		far.Label = "connected to " + text(open.Target())
+		if e.Message == "CHANNEL_OPEN_FAILURE" {
+			far.Label = "no connection to " + text(open.Target())
+		}
+		l.rows = append(l.rows, far)
+	}
+	l.rows = append(l.rows, r)
+}
+
+// opened returns the CHANNEL_OPEN that e answers.
+func (c *conversation) opened(e *trace.Entry) *trace.Entry {
+	recipient, _ := e.Int("recipient_channel")
+	if e.Dir == "in" {
+		return c.opens[int(recipient)]
+	}
+	return c.peers[recipient]
+}
+
+// addEvent draws what is no message.
+func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
+	r.Kind = "note"
+	r.from, r.to = colClient, colClient
+	switch e.Event {
+	case "connection:start":
+		c.role, c.target = e.Text("role"), e.Text("target")
+		r.Label = "connects to " + text(c.target)
+		if c.role == "server" {
+			r.from, r.to = colServer, colServer
+			r.Label = "a client at " + text(e.Text("remote"))
+		}
+	case "transport:version":
+		r.from, r.to = colClient, colServer
+		r.Label = "version lines " + text(e.Text("local")) + " and " + text(e.Text("peer"))
+	case "forward:event":
+		if l.addForward(e, &r); r.Label == "" {
+			return
+		}
+	case "mux:channel_opened", "mux:channel_refused", "mux:channel_closed":
+		if l.header.Level >= trace.LevelPacket {
+			return // the messages say it
+		}
+		r.Label = eventLabel(e)
+	default:
+		r.Label = eventLabel(e)
+	}
+	if c.role == "server" && r.from == r.to && r.from == colClient {
+		r.from, r.to = colServer, colServer
+	}
+	l.rows = append(l.rows, r)
+}
+
+// addForward draws what a local program does.
+func (l *Ladder) addForward(e *trace.Entry, r *row) {
+	spec, origin, target := text(e.Text("spec")), text(e.Text("originator")), text(e.Text("target"))
+	local := e.Text("local") != "" || e.Text("originator") == "standard input"
+	switch what := e.Text("what"); {
+	case what == "listen":
+		r.Label = "listens for " + spec
+		if e.Text("local") != "" {
+			r.Label = "listens on " + text(e.Text("local")) + " for " + spec
+		}
+	case what == "accept" && local && target != "":
+		r.from, r.to = colProgram, colClient
+		r.Label = origin + " wants " + target
+	case what == "done":
+		in, _ := e.Int("bytes_in")
+		out, _ := e.Int("bytes_out")
+		r.from, r.to = colProgram, colProgram
+		r.Label = fmt.Sprintf("%s ended, %s out, %s in", origin, Bytes(out), Bytes(in))
+	case what == "open":
+		return // the confirmation says it
+	default:
+		r.Label = what + " " + origin + " " + target
+	}
+	if err := e.Text("error"); err != "" {
+		r.Label += ": " + text(err)
+	}
+}
+
+// flush draws the stretch of data that has ended: one by one, or as a run for
+// each channel, direction and message.
+func (l *Ladder) flush(c *conversation) {
+	stretch := c.stretch
+	c.stretch = nil
+	if len(stretch) < foldFrom {
+		l.rows = append(l.rows, stretch...)
+		return
+	}
+	type key struct {
+		channel, from int
+		message       string
+	}
+	at := map[key]int{}
+	for _, r := range stretch {
+		k := key{r.Channel, r.from, r.entry.Message}
+		i, ok := at[k]
+		if !ok {
+			at[k] = len(l.rows)
+			l.rows = append(l.rows, r)
+			continue
+		}
+		run := &l.rows[i]
+		run.Count++
+		run.Bytes += r.Bytes
+		run.Last = r.Time
+		run.Label = fmt.Sprintf("%d × %s, %s", run.Count, run.entry.Message, Bytes(run.Bytes))
+	}
+}
+
+// messageLabel is a message in few words.
+func messageLabel(e *trace.Entry) string {
+	label := fmt.Sprintf("%d %s", e.Number, text(e.Message))
+	more := ""
+	switch e.Message {
+	case "CHANNEL_OPEN":
+		more = text(e.Text("channel_type"))
+		if t := e.Target(); t != "" {
+			more += " " + text(t)
+		}
+	case "CHANNEL_OPEN_FAILURE", "DISCONNECT":
+		more = text(e.Text("description"))
+	case "CHANNEL_REQUEST":
+		more = text(e.Text("request_type"))
+	case "GLOBAL_REQUEST":
+		more = text(e.Text("request_name"))
+	case "USERAUTH_REQUEST":
+		more = text(e.Text("method_name"))
+	case "USERAUTH_FAILURE":
+		more = text(e.Text("authentications_that_can_continue"))
+	case "SERVICE_REQUEST", "SERVICE_ACCEPT":
+		more = text(e.Text("service_name"))
+	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA":
+		n, _ := e.Int("data_length")
+		more = Bytes(n)
+	case "CHANNEL_WINDOW_ADJUST":
+		n, _ := e.Int("bytes_to_add")
+		more = "+" + Bytes(n)
+	}
+	if more == "" {
+		return label
+	}
+	return label + " " + more
+}
+
+// eventLabel is an event in few words.
+func eventLabel(e *trace.Entry) string {
+	switch e.Event {
+	case "dial:stage":
+		return text(e.Text("stage")) + " " + text(e.Text("address")) + " " + took(e) + failed(e)
+	case "connection:up":
+		return "connected " + text(e.Text("local")) + " to " + text(e.Text("remote")) + " " + took(e)
+	case "connection:end":
+		return "the connection ends" + failed(e)
+	case "transport:negotiated":
+		return "agreed on " + text(e.Text("kex")) + ", " + text(e.Text("cipher_out"))
+	case "transport:kex_done":
+		return "keys are there, " + text(e.Text("host_key_fingerprint")) + " " + took(e)
+	case "userauth:attempt":
+		return "login " + text(e.Text("user_name")) + " by " + text(e.Text("method_name")) + ": " + text(e.Text("result"))
+	case "mux:channel_opened":
+		return "open " + text(e.Text("channel_type")) + " " + text(e.Text("target"))
+	case "mux:channel_refused":
+		return "refused " + text(e.Text("channel_type")) + " " + text(e.Text("target")) + " " + text(e.Text("description"))
+	case "mux:channel_closed":
+		in, _ := e.Int("bytes_in")
+		out, _ := e.Int("bytes_out")
+		return fmt.Sprintf("closed, %s out, %s in", Bytes(out), Bytes(in))
+	case "trace:lost":
+		return e.Text("events") + " events are missing here"
+	}
+	return text(e.Event)
+}
+
+func failed(e *trace.Entry) string {
+	if err := e.Text("error"); err != "" {
+		return ": " + text(err)
+	}
+	return ""
+}
+
+func took(e *trace.Entry) string {
+	us, _ := e.Int("took_us")
+	return Span(time.Duration(us) * time.Microsecond)
+}
+
+// text is a peer's text, safe to print: printable ASCII, quoted if it would not
+// be so as it is, and cut when long.
+func text(s string) string {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == '"' || i > maxLabel {
+			return trace.FieldText(trace.Field{Value: s})
+		}
+	}
+	return s
+}
+
+// maxLabel is how long a text may be that is shown whole, in bytes.
+const maxLabel = 200
+
+// Bytes is a number of bytes for people: "1.1 MiB".
+func Bytes(n int64) string {
+	if n < 1024 {
+		return strconv.FormatInt(n, 10) + " B"
+	}
+	v, unit := float64(n), 0
+	for v >= 1024 && unit < 4 {
+		v, unit = v/1024, unit+1
+	}
+	return strconv.FormatFloat(v, 'f', 1, 64) + " " + [...]string{"", "KiB", "MiB", "GiB", "TiB"}[unit]
+}
+
+// clock is a time since the trace began, in seconds.
+func clock(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 6, 64) }
+
+// Span is a duration for people: "15 us", "0.24 ms", "12.3 ms", "1.52 s".
+func Span(d time.Duration) string {
+	ms := float64(d.Microseconds()) / 1000
+	switch {
+	case ms < 0.1:
+		return strconv.FormatInt(d.Microseconds(), 10) + " us"
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 2, 64) + " ms"
+	case ms < 1000:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	}
+	return strconv.FormatFloat(ms/1000, 'f', 2, 64) + " s"
+}

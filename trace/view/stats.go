@@ -1,0 +1,379 @@
+// Package view shows recorded traces to people: as lines, as numbers, and as a
+// ladder, which is a sequence diagram in a terminal or in a page of HTML.
+//
+// All it knows stands in the trace. Whatever a peer or a made-up file put there
+// is made printable, so that it can't change a terminal, or run in a browser. The
+// entries are Count, NewLadder and Explain.
+package view
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/adit-ssh/adit/trace"
+)
+
+// Stats are the numbers of a trace.
+type Stats struct {
+	Conns []*Conn
+}
+
+// Conn are the numbers of one connection.
+type Conn struct {
+	Number   int
+	Role     string // "client" or "server"
+	Target   string
+	Start    time.Duration // since the trace began, as all times here
+	Stages   []Stage       // up to the first byte of data
+	Messages [2]int        // out, in
+	Payload  [2]int64      // bytes out, in
+	Rekeys   int           // key exchanges after the first
+	RTT      time.Duration // the shortest question and answer; 0 when there was none
+	RTTOf    string        // which one that was
+	Channels []*Channel
+
+	end      time.Duration
+	marks    map[string]time.Duration
+	ask      map[string]time.Duration // when a question was sent
+	channels map[int]*Channel
+	peers    map[int64]*trace.Entry
+	kex      int
+}
+
+// idle is the stage in which nobody wanted anything.
+const idle = "nothing to do"
+
+// Stage is a step from the start of a connection to its first data.
+type Stage struct {
+	Name string
+	Took time.Duration
+}
+
+// Channel are the numbers of one channel.
+type Channel struct {
+	Number           int // ours
+	Type, Target     string
+	Opened, Closed   time.Duration // Closed is 0 while it was open at the end
+	OpenTook         time.Duration // from CHANNEL_OPEN to its answer
+	FirstByte        time.Duration // from the answer to the first data of the peer; 0 without
+	Bytes            [2]int64      // out, in
+	Messages         [2]int
+	Stalls           [2]int // how often the sender, we or the peer, waited for window
+	Stalled          [2]time.Duration
+	Refused          string // why it was not opened
+	window           [2]int64
+	emptied          [2]time.Duration // when the window was used up
+	empty            [2]bool
+	confirmed, ended bool
+}
+
+// Count counts a trace's entries, in their order.
+func Count(entries []trace.Entry) Stats {
+	var s Stats
+	conns := map[int]*Conn{}
+	for i := range entries {
+		e := &entries[i]
+		if e.Conn == 0 && e.Dir == "" {
+			continue
+		}
+		c := conns[e.Conn]
+		if c == nil {
+			c = &Conn{Number: e.Conn, Role: "client", Start: e.Time, marks: map[string]time.Duration{},
+				ask: map[string]time.Duration{}, channels: map[int]*Channel{}, peers: map[int64]*trace.Entry{}}
+			conns[e.Conn] = c
+			s.Conns = append(s.Conns, c)
+		}
+		c.end = e.Time
+		if e.Dir == "" {
+			c.event(e)
+			continue
+		}
+		c.message(e)
+	}
+	for _, c := range s.Conns {
+		c.finish()
+	}
+	return s
+}
+
+func (c *Conn) mark(name string, at time.Duration) {
+	if _, ok := c.marks[name]; !ok {
+		c.marks[name] = at
+	}
+}
+
+func (c *Conn) event(e *trace.Entry) {
+	switch e.Event {
+	case "connection:start":
+		c.Role, c.Target = e.Text("role"), e.Text("target")
+		if c.Role == "server" {
+			c.Target = e.Text("remote")
+		}
+	case "dial:stage":
+		if e.Text("stage") == "look up" {
+			c.mark("look up", e.Time)
+		}
+	case "connection:up":
+		c.mark("connect", e.Time)
+	case "transport:version":
+		c.mark("version", e.Time)
+	case "transport:kex_done":
+		if c.kex++; c.kex > 1 {
+			c.Rekeys++
+		}
+		c.mark("key exchange", e.Time)
+	case "mux:channel_opened", "mux:channel_closed", "mux:channel_refused":
+		c.channelEvent(e)
+	}
+}
+
+// channelEvent is for traces of level channel, which have no messages.
+func (c *Conn) channelEvent(e *trace.Entry) {
+	if c.Messages[0]+c.Messages[1] > 0 {
+		return
+	}
+	switch e.Event {
+	case "mux:channel_opened":
+		ch := c.channel(e.Channel)
+		ch.Type, ch.Target, ch.Opened, ch.confirmed = e.Text("channel_type"), e.Text("target"), e.Time, true
+	case "mux:channel_closed":
+		ch := c.channel(e.Channel)
+		ch.Bytes[0], _ = e.Int("bytes_out")
+		ch.Bytes[1], _ = e.Int("bytes_in")
+		c.close(e)
+	}
+}
+
+func (c *Conn) message(e *trace.Entry) {
+	dir := 0
+	if e.Dir == "in" {
+		dir = 1
+	}
+	c.Messages[dir]++
+	c.Payload[dir] += int64(e.Size)
+	switch e.Message {
+	case "USERAUTH_SUCCESS":
+		c.mark("login", e.Time)
+	case "CHANNEL_OPEN":
+		if _, in := c.marks["login"]; in {
+			c.mark(idle, e.Time)
+		}
+		c.open(e)
+	case "CHANNEL_OPEN_CONFIRMATION", "CHANNEL_OPEN_FAILURE":
+		c.answered(e)
+	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA":
+		if ch := c.channels[e.Channel]; ch != nil {
+			c.data(ch, e, dir)
+		}
+	case "CHANNEL_WINDOW_ADJUST":
+		if ch := c.channels[e.Channel]; ch != nil {
+			ch.adjust(e, 1-dir)
+		}
+	case "CHANNEL_CLOSE":
+		c.close(e)
+	}
+	c.roundTrip(e)
+}
+
+// questions are messages whose answer takes the peer no time to speak of.
+var questions = map[string]string{
+	"SERVICE_REQUEST": "SERVICE_ACCEPT", "PING": "PONG", "KEX_ECDH_INIT": "KEX_ECDH_REPLY",
+	"GLOBAL_REQUEST": "REQUEST_SUCCESS", "KEX_DH_GEX_REQUEST": "KEX_DH_GEX_GROUP",
+}
+
+func (c *Conn) roundTrip(e *trace.Entry) {
+	if e.Dir == "out" {
+		if _, ok := questions[e.Message]; ok && (e.Message != "GLOBAL_REQUEST" || e.Text("want_reply") == "true") {
+			c.ask[e.Message] = e.Time
+		}
+		return
+	}
+	answer := e.Message
+	if answer == "REQUEST_FAILURE" {
+		answer = "REQUEST_SUCCESS"
+	}
+	for q, a := range questions {
+		at, asked := c.ask[q]
+		if a != answer || !asked {
+			continue
+		}
+		delete(c.ask, q)
+		if d := e.Time - at; c.RTT == 0 || d < c.RTT {
+			c.RTT, c.RTTOf = d, q
+		}
+	}
+}
+
+func (c *Conn) channel(number int) *Channel {
+	ch := &Channel{Number: number}
+	c.channels[number] = ch
+	c.Channels = append(c.Channels, ch)
+	return ch
+}
+
+func (c *Conn) open(e *trace.Entry) {
+	if e.Dir == "in" {
+		sender, _ := e.Int("sender_channel")
+		c.peers[sender] = e
+		return
+	}
+	ch := c.channel(e.Channel)
+	ch.about(e)
+	ch.window[1], _ = e.Int("initial_window_size")
+}
+
+func (ch *Channel) about(e *trace.Entry) {
+	ch.Type, ch.Target, ch.Opened = e.Text("channel_type"), e.Target(), e.Time
+}
+
+// answered is a confirmation or a refusal.
+func (c *Conn) answered(e *trace.Entry) {
+	recipient, _ := e.Int("recipient_channel")
+	ch := c.channels[e.Channel]
+	window := 0
+	if e.Dir == "out" { // the peer's open
+		open := c.peers[recipient]
+		if open == nil {
+			return
+		}
+		delete(c.peers, recipient)
+		ch = c.channel(e.Channel)
+		ch.about(open)
+		ch.window[0], _ = open.Int("initial_window_size")
+		window = 1
+	}
+	if ch == nil {
+		return
+	}
+	ch.OpenTook = e.Time - ch.Opened
+	if e.Message == "CHANNEL_OPEN_FAILURE" {
+		ch.Refused, ch.ended = e.Text("description"), true
+		if ch.Refused == "" {
+			ch.Refused = "reason " + e.Text("reason_code")
+		}
+		return
+	}
+	ch.confirmed = true
+	ch.window[window], _ = e.Int("initial_window_size")
+	c.mark("channel open", e.Time)
+}
+
+func (c *Conn) data(ch *Channel, e *trace.Entry, dir int) {
+	n, _ := e.Int("data_length")
+	ch.Bytes[dir] += n
+	ch.Messages[dir]++
+	if dir == 1 && ch.Messages[1] == 1 {
+		ch.FirstByte = e.Time - (ch.Opened + ch.OpenTook)
+		c.mark("first byte", e.Time)
+	}
+	if ch.window[dir] -= n; ch.window[dir] <= 0 && !ch.empty[dir] {
+		ch.empty[dir], ch.emptied[dir] = true, e.Time
+	}
+}
+
+// adjust opens the window of the sender dir.
+func (ch *Channel) adjust(e *trace.Entry, dir int) {
+	n, _ := e.Int("bytes_to_add")
+	ch.window[dir] += n
+	if ch.empty[dir] && ch.window[dir] > 0 {
+		ch.empty[dir] = false
+		ch.Stalls[dir]++
+		ch.Stalled[dir] += e.Time - ch.emptied[dir]
+	}
+}
+
+func (c *Conn) close(e *trace.Entry) {
+	if ch := c.channels[e.Channel]; ch != nil {
+		ch.Closed = e.Time
+		if ch.ended { // both have said it: the number may come again
+			delete(c.channels, e.Channel)
+		}
+		ch.ended = true
+	}
+}
+
+// finish turns the marks into stages.
+func (c *Conn) finish() {
+	before := c.Start
+	for _, name := range [...]string{"look up", "connect", "version", "key exchange", "login", idle, "channel open", "first byte"} {
+		at, ok := c.marks[name]
+		if !ok || at < before {
+			continue
+		}
+		c.Stages = append(c.Stages, Stage{name, at - before})
+		before = at
+	}
+	for _, ch := range slices.Collect(maps.Values(c.channels)) {
+		for dir := range 2 {
+			if ch.empty[dir] && !ch.ended { // it waits still
+				ch.Stalls[dir]++
+				ch.Stalled[dir] += c.end - ch.emptied[dir]
+			}
+		}
+	}
+}
+
+// Write prints the numbers as tables.
+func (s Stats) Write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for i, c := range s.Conns {
+		if i > 0 {
+			fmt.Fprintln(t)
+		}
+		c.write(t)
+	}
+	return t.Flush()
+}
+
+func (c *Conn) write(t io.Writer) {
+	whom := "client of " + text(c.Target)
+	if c.Role == "server" {
+		whom = "server of " + text(c.Target)
+	}
+	fmt.Fprintf(t, "connection %d, %s\n", c.Number, whom)
+	fmt.Fprintf(t, "  messages\t%d out, %d in\n", c.Messages[0], c.Messages[1])
+	fmt.Fprintf(t, "  payload\t%s out, %s in\n", Bytes(c.Payload[0]), Bytes(c.Payload[1]))
+	fmt.Fprintf(t, "  key exchanges after the first\t%d\n", c.Rekeys)
+	if c.RTTOf != "" {
+		fmt.Fprintf(t, "  round trip\t%s at most (%s)\n", Span(c.RTT), c.RTTOf)
+	}
+	total := time.Duration(0)
+	for _, s := range c.Stages {
+		total += s.Took
+		fmt.Fprintf(t, "  %s\t%s\tafter %s\n", s.Name, Span(s.Took), Span(total))
+	}
+	if len(c.Channels) == 0 {
+		return
+	}
+	fmt.Fprintln(t, "  channel\ttype\ttarget\topen\tfirst byte\tout\tin\twaited for window (out, in)")
+	for _, ch := range c.Channels {
+		if ch.Refused != "" {
+			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\trefused: %s\n", ch.Number, text(ch.Type), dash(text(ch.Target)), Span(ch.OpenTook), text(ch.Refused))
+			continue
+		}
+		first := "-"
+		if ch.Messages[1] > 0 {
+			first = Span(ch.FirstByte)
+		}
+		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s, %s\n", ch.Number, text(ch.Type), dash(text(ch.Target)), Span(ch.OpenTook), first,
+			Bytes(ch.Bytes[0]), Bytes(ch.Bytes[1]), stalls(ch, 0), stalls(ch, 1))
+	}
+}
+
+func stalls(ch *Channel, dir int) string {
+	if ch.Stalls[dir] == 0 {
+		return "never"
+	}
+	return fmt.Sprintf("%d× %s", ch.Stalls[dir], Span(ch.Stalled[dir]))
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
