@@ -11,6 +11,7 @@ packages=(
   microsocks tinyproxy-bin dante-server
   erlang-base erlang-crypto erlang-public-key erlang-ssh
   libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2 bash git rsync
+  tshark tcpdump chromium
 )
 
 # command that proves the peer is there, for systems without dpkg
@@ -18,7 +19,7 @@ declare -A command_of=(
   [openssh-server]=sshd [openssh-client]=ssh [dropbear-bin]=dropbear
   [tinysshd]=tinysshd [putty-tools]=plink [gcc]=gcc [default-jdk-headless]=javac [erlang-base]=erl
   [ssh-audit]=ssh-audit [curl]=curl [netcat-openbsd]=nc [iproute2]=ip
-  [bash]=bash [git]=git [rsync]=rsync
+  [bash]=bash [git]=git [rsync]=rsync [tshark]=tshark [tcpdump]=tcpdump [chromium]=chromium
   [microsocks]=microsocks [tinyproxy-bin]=tinyproxy [dante-server]=danted
 )
 

@@ -35,6 +35,7 @@ type File struct {
 	w      io.WriteCloser
 	format Format
 	header Header
+	limit  int           // of queue
 	wake   chan struct{} // capacity 1: there is something to do
 	done   chan struct{} // closed when the goroutine has ended
 
@@ -71,7 +72,11 @@ const eventEnd = "trace:end"
 // NewFile begins a trace of level in w, which it owns. program is what the
 // header names as its writer. Close it, or its end is missing.
 func NewFile(w io.WriteCloser, level Level, program string, format Format) *File {
-	f := &File{w: w, format: format, header: Header{SchemaVersion, program, time.Now(), level},
+	return newFile(w, level, program, format, maxQueued)
+}
+
+func newFile(w io.WriteCloser, level Level, program string, format Format, limit int) *File {
+	f := &File{w: w, format: format, limit: limit, header: Header{SchemaVersion, program, time.Now(), level},
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go f.write() // ends with Close
 	return f
@@ -140,7 +145,7 @@ func (f *File) put(conn int, at time.Time, e Event) {
 	switch {
 	case f.closed:
 		return
-	case len(f.queue) >= maxQueued || f.bytes+size > maxQueuedBytes:
+	case len(f.queue) >= f.limit || f.bytes+size > maxQueuedBytes:
 		f.lost++
 		return
 	}

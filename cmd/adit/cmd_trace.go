@@ -217,11 +217,11 @@ func traceFilterCommand() *cobra.Command {
 func traceStatsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stats FILE",
-		Short: "Count: bytes, waits for window, round trips, and what took its time",
+		Short: "Count: bytes, windows used up, round trips, and what took its time",
 		Long: `Prints of each connection: messages and bytes, key exchanges, the shortest round
 trip that was seen, and what the time up to the first byte went into; of each
-channel how long the open took, the bytes each way, and how often and how long a
-sender waited since the window was used up.`,
+channel how long the open took, the bytes each way, and how often and how long the
+window of each side was used up, so that it could not send.`,
 		Args: traceFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, entries, broken := readTrace(args[0])

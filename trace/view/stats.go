@@ -62,7 +62,7 @@ type Channel struct {
 	FirstByte        time.Duration // from the answer to the first data of the peer; 0 without
 	Bytes            [2]int64      // out, in
 	Messages         [2]int
-	Stalls           [2]int // how often the sender, we or the peer, waited for window
+	Stalls           [2]int // how often the window of the sender, us or the peer, was used up
 	Stalled          [2]time.Duration
 	Refused          string // why it was not opened
 	window           [2]int64
@@ -349,7 +349,7 @@ func (c *Conn) write(t io.Writer) {
 	if len(c.Channels) == 0 {
 		return
 	}
-	fmt.Fprintln(t, "  channel\ttype\ttarget\topen\tfirst byte\tout\tin\twaited for window (out, in)")
+	fmt.Fprintln(t, "  channel\ttype\ttarget\topen\tfirst byte\tout\tin\twindow used up (out, in)")
 	for _, ch := range c.Channels {
 		if ch.Refused != "" {
 			fmt.Fprintf(t, "  %d\t%s\t%s\t%s\trefused: %s\n", ch.Number, text(ch.Type), dash(text(ch.Target)), Span(ch.OpenTook), text(ch.Refused))

@@ -38,9 +38,9 @@ func (l *Ladder) WriteText(w io.Writer, o TextOptions) error {
 		o.Width = defaultWidth
 	}
 	p := &pen{w: bufio.NewWriter(w), o: o, width: min(max(o.Width, minWidth), maxWidth)}
-	const left = 16 // behind the time
-	room := p.width - left - 7
-	p.lanes = [columns]int{left, left + room*6/25, left + room*19/25, left + room}
+	const left, side = 16, 11 // behind the time; between the outer lanes
+	right := p.width - 6
+	p.lanes = [columns]int{left, left + side, right - side, right}
 	for i, c := range l.conns {
 		if c.number == 0 {
 			continue
@@ -122,7 +122,10 @@ func (p *pen) row(r row) {
 		return
 	}
 	a, b := p.lanes[min(r.from, r.to)], p.lanes[max(r.from, r.to)]
-	words := wrap(label, b-a-7)
+	var words []string
+	if narrow := r.from == colProgram || r.to == colProgram || r.from == colTarget || r.to == colTarget; !narrow {
+		words = wrap(label, b-a-7)
+	}
 	for x := a + 1; x < b; x++ {
 		line[x] = '─'
 		if r.inferred {
@@ -133,11 +136,15 @@ func (p *pen) row(r row) {
 	if r.from > r.to {
 		line[a], line[b] = '◀', '┤'
 	}
+	if words == nil { // the side lanes have no room: the label stands in the middle
+		p.beside(line, color, r, label)
+		return
+	}
 	put(line, a+3, b-2, " "+words[0]+" ")
 	p.line(color, line)
 	more := words[1:]
 	if r.Count == 1 && r.entry != nil && r.entry.Dir != "" {
-		more = append(more, wrap(detail(r.entry), b-a-7)...)
+		more = append(more, wrapUnits(details(r.entry, r.Label), b-a-7)...)
 	}
 	if p.o.Explain && r.entry != nil {
 		if what, where := Explain(r.entry); what != "" {
@@ -150,6 +157,22 @@ func (p *pen) row(r row) {
 		}
 		line := p.empty()
 		put(line, a+4, b-1, w)
+		p.line(color, line)
+	}
+}
+
+// beside writes the label of an arrow at the side into the lane in the middle.
+func (p *pen) beside(line []rune, color string, r row, label string) {
+	a, b := p.lanes[colClient], p.lanes[colServer]
+	for i, w := range wrap(label, b-a-4) {
+		if i > 0 {
+			line = p.empty()
+		}
+		at := a + 2
+		if max(r.from, r.to) == colTarget {
+			at = b - 1 - len([]rune(w))
+		}
+		put(line, at, b, w)
 		p.line(color, line)
 	}
 }
@@ -177,20 +200,47 @@ func put(line []rune, from, to int, s string) {
 	}
 }
 
-// detail is what a ladder in a terminal tells of a message below its arrow.
-func detail(e *trace.Entry) string {
+// details are what a ladder in a terminal tells of a message below its arrow:
+// fields that its label does not tell.
+func details(e *trace.Entry, label string) (units []string) {
 	switch e.Message {
 	case "KEXINIT":
-		return "first: " + text(head(e.Text("kex_algorithms"))) + ", " + text(head(e.Text("encryption_algorithms_client_to_server")))
+		return []string{"first " + text(head(e.Text("kex_algorithms"))), text(head(e.Text("encryption_algorithms_client_to_server")))}
 	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA", "CHANNEL_WINDOW_ADJUST", "EXT_INFO":
-		return ""
+		return nil
 	}
-	return trace.FieldsText(e.Fields)
+	for _, f := range e.Fields {
+		if s, ok := f.Value.(string); ok && len(s) > 2 && f.Name != "host_to_connect" && strings.Contains(label, text(s)) {
+			continue
+		}
+		units = append(units, trace.NameText(f.Name)+"="+trace.FieldText(f))
+	}
+	return units
 }
 
 func head(list string) string {
 	first, _, _ := strings.Cut(list, ",")
 	return first
+}
+
+// wrapUnits puts units into lines of n cells. A unit is broken only if it is
+// longer than that.
+func wrapUnits(units []string, n int) (lines []string) {
+	line := ""
+	for _, u := range units {
+		if line != "" && len(line)+2+len(u) > n {
+			lines, line = append(lines, line), ""
+		}
+		if len(u) > n {
+			parts := wrap(u, n)
+			lines, u = append(lines, parts[:len(parts)-1]...), parts[len(parts)-1]
+		}
+		if line != "" {
+			line += ", "
+		}
+		line += u
+	}
+	return append(lines, line)
 }
 
 // wrap breaks s at spaces into lines of n cells; what is longer is broken, too.
