@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // NewText returns a Tracer that writes one line an event to w: seconds since
@@ -42,6 +44,8 @@ func Line(e Event) string {
 			arrow = "->"
 		}
 		return fmt.Sprintf("%s %3d %s", arrow, e.Num, describePacket(e))
+	case ConnStart, DialStage, ConnUp, ConnEnd:
+		return wayLine(e)
 	case Version:
 		return fmt.Sprintf("version local=%s peer=%s", quote(e.Local), quote(e.Peer))
 	case BannerLine:
@@ -72,6 +76,32 @@ func Line(e Event) string {
 	return strings.TrimSpace(e.Name() + " " + FieldsText(eventFields(e)))
 }
 
+// wayLine tells of the way to the server.
+func wayLine(e Event) string {
+	line, failure := "", ""
+	switch e := e.(type) {
+	case ConnStart:
+		line = "connecting to " + quote(e.Target)
+		if e.Role == "server" {
+			line = "connection from " + quote(e.Remote)
+		}
+	case DialStage:
+		line, failure = fmt.Sprintf("%s %s", e.Stage, quote(e.Address)), e.Err
+		if len(e.Found) > 0 {
+			line += ": " + listText(e.Found)
+		}
+		line += fmt.Sprintf(" in %v", e.Took.Round(time.Microsecond))
+	case ConnUp:
+		line = fmt.Sprintf("connected from %s to %s in %v", quote(e.Local), quote(e.Remote), e.Took.Round(time.Microsecond))
+	case ConnEnd:
+		line, failure = "connection ended", e.Err
+	}
+	if failure != "" {
+		line += ": " + quote(failure)
+	}
+	return line
+}
+
 func forwardLine(e Forward) string {
 	switch {
 	case e.Target != "" || e.Err == "":
@@ -95,4 +125,12 @@ func forwardLine(e Forward) string {
 		s += ": " + quote(e.Err)
 	}
 	return s
+}
+
+// describePacket names a message and its fields.
+func describePacket(p Packet) string {
+	if p.Msg == nil {
+		return fmt.Sprintf("%s (%v)", wire.Name(p.Phase, p.Num), p.Err)
+	}
+	return strings.TrimSpace(wire.MsgName(p.Msg) + " " + Describe(p.Msg))
 }

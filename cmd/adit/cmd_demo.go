@@ -24,6 +24,7 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/knownhosts"
 	"github.com/adit-ssh/adit/trace"
+	"github.com/adit-ssh/adit/trace/view"
 )
 
 // demoHost is the private service's name, which only the demo's server knows.
@@ -300,12 +301,18 @@ func (d *demo) showLadder(ctx context.Context) error {
 		return fmt.Errorf("the channel was not closed: %w", err)
 	}
 	d.channels = opens
-	ladder := trace.NewLadder(d.out, trace.LevelPacket, "   client", "server")
 	records := d.trace.Records()
+	var seen []trace.Record
 	for _, r := range records[d.shown:] {
-		if p, ok := r.Event.(trace.Packet); ok && p.Num >= wire.NumChannelOpen {
-			ladder.Trace(r.Time, p)
+		p, message := r.Event.(trace.Packet)
+		f, _ := r.Event.(trace.Forward)
+		if message && p.Num >= wire.NumChannelOpen || f.What == "accept" {
+			seen = append(seen, r)
 		}
+	}
+	header := trace.Header{Level: trace.LevelPacket}
+	if err := view.NewLadder(header, trace.Entries(seen)).WriteText(d.out, terminalOptions(d.out == os.Stdout)); err != nil {
+		return err
 	}
 	d.shown = len(records)
 	return nil

@@ -60,6 +60,7 @@ func parseSSH(args []string) (*sshArgs, error) {
 		return nil, err
 	}
 	a.command, err = a.flags(rest[1:])
+	a.options = append(a.options, a.tracing.options()...)
 	return a, err
 }
 

@@ -81,6 +81,16 @@ func (t *tracing) option(option string) bool {
 	return false
 }
 
+// options are ssh_config's that go with a recorded connection, behind all that
+// the command line says: it is no master's of the files, of which nothing would
+// be seen here.
+func (t *tracing) options() []string {
+	if t.file == "" && t.keylog == "" {
+		return nil
+	}
+	return []string{"ControlPath=none"}
+}
+
 // traceFormats are the formats by their names; the first name is shown.
 var traceFormats = []struct {
 	prefix   string

@@ -1,0 +1,58 @@
+package transport
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
+)
+
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Close() error                { return nil }
+
+// BenchmarkTrace is BenchmarkTransfer with aes128-gcm, by what the sender's
+// tracer wants. "nobody" must be what it is without the hooks, and allocate
+// nothing for a packet.
+func BenchmarkTrace(b *testing.B) {
+	for _, tt := range []struct {
+		name  string
+		level trace.Level
+	}{{"nobody", trace.LevelOff}, {"channel", trace.LevelChannel}, {"packet", trace.LevelPacket}, {"data", trace.LevelData}} {
+		b.Run(tt.name, func(b *testing.B) {
+			x, y := tcpPipe(b)
+			cfg := Config{Ciphers: []string{"aes128-gcm@openssh.com"}}
+			traced := cfg
+			if tt.level != trace.LevelOff {
+				f := trace.NewFile(nowhere{}, tt.level, "bench", new(trace.JSON))
+				defer f.Close()
+				traced.Tracer = trace.Branch(f)
+			}
+			c, s := connect(b, x, y, traced, cfg)
+			b.SetBytes(packet.MaxData * packet.MaxSlots)
+			b.ReportAllocs()
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				for range b.N {
+					bt := c.NewBatch(packet.MaxData)
+					bt.Fill(7, bt.Slots()*packet.MaxData)
+					if err := c.WriteBatch(bt, nil); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			for have := 0; have < b.N*packet.MaxData*packet.MaxSlots; {
+				p, err := s.ReadPacket()
+				if err != nil {
+					b.Fatal(err)
+				}
+				have += len(p) - wire.ChannelDataHeader
+			}
+			wg.Wait()
+		})
+	}
+}
