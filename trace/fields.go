@@ -201,13 +201,11 @@ func (f *fields) connection(m wire.Msg, data bool) {
 		f.num("bytes_to_add", m.Bytes)
 	case *wire.ChannelData:
 		f.num("recipient_channel", m.RecipientChannel)
-		f.size("data_length", len(m.Data))
-		f.add(data, Field{fieldData, base64.StdEncoding.EncodeToString(m.Data)})
+		f.data(m.Data, data)
 	case *wire.ChannelExtendedData:
 		f.num("recipient_channel", m.RecipientChannel)
 		f.num("data_type_code", m.DataType)
-		f.size("data_length", len(m.Data))
-		f.add(data, Field{fieldData, base64.StdEncoding.EncodeToString(m.Data)})
+		f.data(m.Data, data)
 	case *wire.ChannelRequest:
 		f.num("recipient_channel", m.RecipientChannel)
 		f.text("request_type", m.Type)
@@ -215,6 +213,15 @@ func (f *fields) connection(m wire.Msg, data bool) {
 		f.body(wire.RequestBody(m.Type), m.Data)
 	default:
 		f.onlyRecipient(m)
+	}
+}
+
+// data adds what a channel's message carries: its length, and the bytes if they
+// are wanted.
+func (f *fields) data(b []byte, whole bool) {
+	f.size("data_length", len(b))
+	if whole {
+		f.text(fieldData, base64.StdEncoding.EncodeToString(b))
 	}
 }
 
