@@ -48,6 +48,7 @@ type conversation struct {
 	target  string
 	opens   map[int]*trace.Entry   // CHANNEL_OPENs by us, by our number
 	peers   map[int64]*trace.Entry // CHANNEL_OPENs by the peer, by its number
+	rowOf   map[int64]int          // where those stand in the ladder
 	stretch []row                  // messages with data that may be folded
 }
 
@@ -62,7 +63,7 @@ func NewLadder(h trace.Header, entries []trace.Entry) *Ladder {
 		e := &entries[i]
 		c := byNumber[e.Conn]
 		if c == nil {
-			c = &conversation{number: e.Conn, opens: map[int]*trace.Entry{}, peers: map[int64]*trace.Entry{}}
+			c = &conversation{number: e.Conn, opens: map[int]*trace.Entry{}, peers: map[int64]*trace.Entry{}, rowOf: map[int64]int{}}
 			byNumber[e.Conn] = c
 			l.conns = append(l.conns, c)
 		}
@@ -114,6 +115,7 @@ func (l *Ladder) addMessage(c *conversation, e *trace.Entry, r row) {
 			c.opens[e.Channel] = e
 		} else if ok {
 			c.peers[sender] = e
+			defer func() { c.rowOf[sender] = len(l.rows) - 1 }()
 		}
 		if strings.HasPrefix(e.Text("channel_type"), "forwarded-") {
 			far.from, far.to, far.Label = colTarget, colServer, "connects from "+text(e.Originator())
@@ -121,6 +123,9 @@ func (l *Ladder) addMessage(c *conversation, e *trace.Entry, r row) {
 		}
 	case "CHANNEL_OPEN_CONFIRMATION", "CHANNEL_OPEN_FAILURE":
 		open := c.opened(e)
+		if recipient, _ := e.Int("recipient_channel"); open != nil && e.Dir == "out" && e.Channel >= 0 {
+			l.rows[c.rowOf[recipient]].Channel = e.Channel // which the peer's open did not know
+		}
 		if open == nil || !strings.HasPrefix(open.Text("channel_type"), "direct-") {
 			break
 		}

@@ -181,6 +181,10 @@ func (p *pen) beside(line []rune, color string, r row, label string) {
 func (p *pen) note(line []rune, color string, r row, label string) {
 	x := p.lanes[r.from]
 	line[x] = '●'
+	if r.from == colServer { // there is no room behind it
+		p.beside(line, color, row{from: colServer, to: colTarget}, label)
+		return
+	}
 	end := p.width - 1
 	for i, w := range wrap(label, end-x-3) {
 		if i > 0 {

@@ -241,3 +241,25 @@ func FuzzViews(f *testing.F) {
 		}
 	})
 }
+
+// An open by the peer has the number that we gave the channel, once that is
+// known: it belongs to the channel's colour and filter.
+func TestPeersOpen(t *testing.T) {
+	s := newStory()
+	s.event(trace.ConnStart{Role: "server", Remote: "192.0.2.9:4000"})
+	s.message(false, &wire.ChannelOpen{Type: wire.ChannelDirectTCPIP, SenderChannel: 70, InitialWindow: 100, MaxPacket: 50,
+		Data: (&wire.DirectTCPIP{Host: "db", Port: 1}).Append(nil)})
+	s.message(true, &wire.ChannelOpenConfirmation{RecipientChannel: 70, SenderChannel: 3, InitialWindow: 100, MaxPacket: 50})
+	l := NewLadder(header(), trace.Entries(s.records))
+	for _, r := range l.rows[1:] {
+		if r.Channel != 3 {
+			t.Errorf("%s is of channel %d, want 3", r.Label, r.Channel)
+		}
+	}
+	if r := l.rows[1]; r.from != colClient || r.to != colServer {
+		t.Errorf("%s goes from %d to %d", r.Label, r.from, r.to)
+	}
+	if far := l.rows[2]; far.from != colServer || far.to != colTarget || !far.inferred {
+		t.Errorf("got %+v, want the server's connection to the target", far)
+	}
+}
