@@ -279,16 +279,20 @@ follow from what was: that the server has connected to the target.`,
 	return cmd
 }
 
-// terminalOptions are those of standard output: its width, and colour if it is a
-// terminal and NO_COLOR is not set (no-color.org).
+// terminalOptions are those of standard output: colour if it is a terminal and
+// NO_COLOR is not set (no-color.org), and the terminal's width, also when a pager
+// stands in between.
 func terminalOptions(stdout bool) (o view.TextOptions) {
-	if !stdout || !term.IsTerminal(int(os.Stdout.Fd())) {
+	if !stdout {
 		return o
 	}
-	if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
-		o.Width = w
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			o.Width = w
+			break
+		}
 	}
-	o.Color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	o.Color = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return o
 }
 

@@ -62,11 +62,16 @@ func connectThrough(t *testing.T, s *testpeer.Server, cfg adit.Config, target st
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if _, err := io.WriteString(nc, "hello"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
-		t.Fatal(err)
+	for round := range 2 {
+		if _, err := io.WriteString(nc, "hello"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 && cfg.Tracer != nil {
+			c.Rekey() // the second round goes with new keys
+		}
 	}
 }
 
@@ -150,7 +155,7 @@ func TestCapture(t *testing.T) {
 	}
 	out := tshark(t, "-r", file, "-V", "-Y", "ssh")
 	for _, want := range []string{"Channel type name: direct-tcpip", "Message Code: Channel Open Confirmation (91)", "Message Code: Channel Close (97)",
-		"SSH-2.0-OpenSSH", "host to connect=localhost port to connect=" + port} {
+		"SSH-2.0-OpenSSH", "adit: NEWKEYS of a later key exchange", "host to connect=localhost port to connect=" + port} {
 		if strings.Count(out, want) < len(all) {
 			t.Errorf("%q is there %d times, want %d", want, strings.Count(out, want), len(all))
 		}

@@ -214,8 +214,11 @@ func details(e *trace.Entry, label string) (units []string) {
 		return nil
 	}
 	for _, f := range e.Fields {
-		if s, ok := f.Value.(string); ok && len(s) > 2 && f.Name != "host_to_connect" && strings.Contains(label, text(s)) {
-			continue
+		switch f.Name {
+		case "channel_type", "service_name", "method_name", "request_name", "request_type", "description":
+			if s, ok := f.Value.(string); ok && strings.Contains(label, text(s)) {
+				continue
+			}
 		}
 		units = append(units, trace.NameText(f.Name)+"="+trace.FieldText(f))
 	}
