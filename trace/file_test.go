@@ -3,7 +3,6 @@ package trace
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -286,13 +285,13 @@ func TestTee(t *testing.T) {
 	for _, m := range []wire.Msg{&wire.ChannelData{Data: []byte("secret")}, &wire.ChannelExtendedData{Data: []byte("secret")}} {
 		Emit(tee, Packet{Num: m.Num(), Msg: m})
 	}
-	if got := fmt.Sprintf("%s", a.Records()[0].Event.(Packet).Msg.(*wire.ChannelData).Data); got != "\x00\x00\x00\x00\x00\x00" {
+	if got := string(a.Records()[0].Event.(Packet).Msg.(*wire.ChannelData).Data); got != "\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("below data: %q", got)
 	}
-	if got := fmt.Sprintf("%s", a.Records()[1].Event.(Packet).Msg.(*wire.ChannelExtendedData).Data); got != "\x00\x00\x00\x00\x00\x00" {
+	if got := string(a.Records()[1].Event.(Packet).Msg.(*wire.ChannelExtendedData).Data); got != "\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("below data: %q", got)
 	}
-	if got := fmt.Sprintf("%s", b.Records()[0].Event.(Packet).Msg.(*wire.ChannelData).Data); got != "secret" {
+	if got := string(b.Records()[0].Event.(Packet).Msg.(*wire.ChannelData).Data); got != "secret" {
 		t.Errorf("with data: %q", got)
 	}
 	if c.Total() != 0 {
