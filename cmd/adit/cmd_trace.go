@@ -39,8 +39,13 @@ func traceCommand() *cobra.Command {
 		Use:   "trace",
 		Short: "Show recorded connections: as lines, numbers or a sequence diagram",
 		Long:  traceLong,
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return &usageError{verbOf(cmd), fmt.Errorf("unknown verb %q: show, filter, stats or ladder is due", args[0])}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(traceShowCommand(), traceFilterCommand(), traceStatsCommand(), traceLadderCommand())
 	return cmd
