@@ -116,7 +116,8 @@ func TestKeyLog(t *testing.T) {
 		want := "localhost:" + port
 		switch {
 		case p.decrypted() && (len(got) != 1 || got[0] != want):
-			t.Errorf("%s with %s: tshark finds opens to %v, want %s", p.kex, p.cipher, got, want)
+			t.Errorf("%s with %s: tshark finds opens to %v, want %s, in\n%s", p.kex, p.cipher, got, want,
+				tshark(t, "-r", file, "-d", fmt.Sprintf("tcp.port==%d,ssh", s.Port()), "-o", "ssh.keylog_file:"+log, "-Y", fmt.Sprintf("tcp.stream==%d", i)))
 		case len(got) == 1 && got[0] == want:
 			t.Logf("%s with %s: decrypted, to %s", p.kex, p.cipher, got[0])
 		default:
@@ -240,7 +241,9 @@ const endOfCapture = "the end of adit's capture"
 // returns the file.
 func capture(t *testing.T, port int) (stop func() string) {
 	t.Helper()
-	cmd := exec.CommandContext(withLimit(t), "tcpdump", "-i", "lo", "-s", "0", "--immediate-mode", "-U", "-w", "-", "port", fmt.Sprint(port))
+	// In this mode each packet has a slot of the longest length: with the usual
+	// sizes there would be a dozen of them, and a busy machine would lose packets.
+	cmd := exec.CommandContext(withLimit(t), "tcpdump", "-i", "lo", "-s", "16384", "-B", "32768", "--immediate-mode", "-U", "-w", "-", "port", fmt.Sprint(port))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
