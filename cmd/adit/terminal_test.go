@@ -254,6 +254,8 @@ func TestQuestionDuringSession(t *testing.T) {
 			c := sit(t, t.TempDir(), args[:len(args)-1]...)
 			c.see(`Learned new hostkey: (?s:.*)Accept updated hostkeys\? \(yes/no\): `)
 			c.press(tt.answer)
+			c.say("")
+			c.see(`R> `)
 			c.say("read x; echo heard $x")
 			c.say("keys")
 			c.see(`heard keys\r\n`)
