@@ -75,7 +75,11 @@ var importRules = []importRule{
 		"descriptors between programs: who starts them, and what SSH is, are its callers' matter"},
 	{"dial", []string{"internal/fdpass", "socks", "trace"}, []string{xSys},
 		"gives a net.Conn; a jump host is an interface that Client satisfies"},
-	{"dial/ssm", []string{"dial", "trace"}, []string{"github.com/aws/", "github.com/coder/websocket", "github.com/xtaci/smux"},
+	{"internal/ssmwire", nil, nil,
+		"bytes to frames and back: no I/O, no state, so that it can be fuzzed alone"},
+	{"internal/ssmsession", []string{"internal/ssmwire"}, nil,
+		"takes messages through an interface of its own, so that tests run it in memory; no WebSocket, no AWS"},
+	{"dial/ssm", []string{"dial", "internal/ssmsession", "trace"}, []string{"github.com/aws/", "github.com/coder/websocket", "github.com/xtaci/smux"},
 		"the one place with AWS's libraries, so that library users do not inherit them"},
 	{"internal/rawpipe", []string{"internal/wire"}, []string{xSys},
 		"a ProxyCommand's standard streams; how the server is reached is its caller's matter"},
@@ -118,10 +122,12 @@ var importRules = []importRule{
 	{"internal/interop", nil, nil, "only tests: adit beside other implementations"},
 	{"internal/testpeer", []string{"internal/testnet"}, []string{xCrypto, xSys},
 		"other people's SSH: if it used ours, it would agree with our mistakes"},
+	{"internal/testpeer/ssmgw", nil, []string{"github.com/coder/websocket", "github.com/xtaci/smux"},
+		"another implementation of the protocol: if it used ours, it would agree with our mistakes"},
 }
 
 // testImports are the packages that only tests and the benchmarks import.
-var testImports = []string{"internal/testnet", "internal/testpeer"}
+var testImports = []string{"internal/testnet", "internal/testpeer", "internal/testpeer/ssmgw"}
 
 func TestPolicyImports(t *testing.T) {
 	for _, pkg := range packages(t) {
