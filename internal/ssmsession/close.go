@@ -1,0 +1,94 @@
+package ssmsession
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/ssmwire"
+)
+
+const (
+	// closeQuiet is how long Close waits without an acknowledgement.
+	closeQuiet = time.Second
+	// closeLimit is how long it waits in all.
+	closeLimit = 10 * time.Second
+)
+
+// Close ends the session, so that the agent closes its connection to the target
+// now and not when the session's idle time is over. What was written goes before,
+// as long as the agent acknowledges something each second, for 10 s at most; the
+// error says if not all of it was. It is idempotent and wakes Read and Write.
+func (s *Session) Close() error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	s.changed.Broadcast()
+	s.wakeLocked()
+	if !first {
+		s.mu.Unlock()
+		<-s.done
+		return nil
+	}
+	terminated := s.finishLocked()
+	unsent := s.out.queue.n
+	for _, m := range s.out.kept {
+		if !m.acked && m.payloadType == ssmwire.PayloadData {
+			unsent += m.size
+		}
+	}
+	ended := s.state == stateEnded
+	if ended && s.err == nil {
+		unsent = 0 // the target left first, and knows what it read
+	}
+	s.endLocked(nil)
+	s.mu.Unlock()
+	if !terminated && !ended && s.o.Terminate != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), closeQuiet)
+		s.o.Terminate(ctx) // if it fails, the session's idle time ends it
+		cancel()
+	}
+	s.stop()
+	<-s.done
+	if unsent > 0 {
+		return s.failed("close", fmt.Errorf("%d bytes were not acknowledged", unsent))
+	}
+	return nil
+}
+
+// finishLocked sends what is left and then the message that ends the session. It
+// reports whether the agent has that.
+func (s *Session) finishLocked() (terminated bool) {
+	if s.state != stateOpen {
+		return false
+	}
+	var last *message
+	if ssmwire.Newer(s.agentVersion, ssmwire.AgentTerminates) {
+		last = s.out.controlLocked(ssmwire.PayloadFlag, []byte{0, 0, 0, byte(ssmwire.FlagTerminateSession)})
+	}
+	begin := s.now()
+	mark := s.out.acked
+	progress := begin
+	timer := time.AfterFunc(closeQuiet, s.look)
+	defer timer.Stop()
+	for s.state == stateOpen && (s.out.queue.n > 0 || len(s.out.extra) > 0 || len(s.out.kept) > 0) {
+		now := s.now()
+		if s.out.acked != mark {
+			mark, progress = s.out.acked, now
+		}
+		left := min(progress.Add(closeQuiet).Sub(now), begin.Add(closeLimit).Sub(now))
+		if left <= 0 {
+			return false
+		}
+		timer.Reset(left)
+		s.changed.Wait()
+	}
+	return last != nil && last.acked || s.state == stateEnded
+}
+
+// look wakes who waits on changed, so that they look at the clock.
+func (s *Session) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed.Broadcast()
+}

@@ -1,0 +1,378 @@
+package ssmgw
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+)
+
+// Gateway is the service. Fields are set before it is used.
+type Gateway struct {
+	Agent  Agent
+	Faults Faults
+	// Documents are custom session documents: their properties by name, with
+	// parameters as {{ name }}.
+	Documents map[string]map[string]string
+	// Nodes are what DescribeInstanceInformation lists. A session may be started
+	// to any target if there are none, and to those that are Online otherwise.
+	Nodes []Node
+	// Deny are API actions, such as ssm:StartSession, that nobody may do.
+	Deny []string
+
+	mu       sync.Mutex
+	sessions map[string]*session // guarded by mu, as all below
+	count    int
+	events   []string
+	pushed   []PushedKey
+	failures int // of ResumeSession
+	conns    []*Conn
+}
+
+// Node is a managed node.
+type Node struct {
+	ID, Name, Computer, IP, Platform, Version string
+	Status                                    string // Online, ConnectionLost
+	Tags                                      map[string]string
+}
+
+// PushedKey is a call of SendSSHPublicKey.
+type PushedKey struct{ Instance, User, Key string }
+
+// session is one session: its worker, both links, and the client while it is
+// there.
+type session struct {
+	g        *Gateway
+	id       string
+	worker   *worker
+	up, down *link
+
+	mu      sync.Mutex
+	client  *Conn // guarded by mu, as all below
+	token   string
+	over    bool
+	passed  int64
+	frames  int
+	closes  int
+	resumed int
+	clients map[string]bool
+}
+
+// note keeps what happened, for Events.
+func (g *Gateway) note(format string, args ...any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.events = append(g.events, fmt.Sprintf(format, args...))
+}
+
+// Events are what was asked of the gateway, in order: names of API calls and
+// "open", "signed", "bye", "closed".
+func (g *Gateway) Events() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]string(nil), g.events...)
+}
+
+// Pushed are the keys that SendSSHPublicKey brought.
+func (g *Gateway) Pushed() []PushedKey {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]PushedKey(nil), g.pushed...)
+}
+
+// FailResumes lets the next n calls of ResumeSession fail.
+func (g *Gateway) FailResumes(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.failures = n
+}
+
+// StartSession begins a session and returns its id and token.
+func (g *Gateway) StartSession(document string, parameters map[string][]string) (id, token string, err error) {
+	properties, err := g.properties(document, parameters)
+	if err != nil {
+		return "", "", err
+	}
+	g.mu.Lock()
+	g.count++
+	s := &session{g: g, id: fmt.Sprintf("tester-%016d", g.count), clients: map[string]bool{}}
+	if g.sessions == nil {
+		g.sessions = map[string]*session{}
+	}
+	g.sessions[s.id] = s
+	seed := uint64(g.count)
+	g.mu.Unlock()
+	s.token = "token-0-of-" + s.id
+	s.down = newLink(&g.Faults, 2*seed, s.toClient)
+	s.up = newLink(&g.Faults, 2*seed+1, func(b []byte) { s.worker.receive(b) })
+	s.worker = newWorker(g.Agent, properties, s.down.send, s.finish)
+	return s.id, s.token, nil
+}
+
+func (g *Gateway) properties(document string, parameters map[string][]string) (map[string]any, error) {
+	p := map[string]any{}
+	first := func(name, otherwise string) string {
+		if v := parameters[name]; len(v) > 0 {
+			return v[0]
+		}
+		return otherwise
+	}
+	switch document {
+	case "AWS-StartSSHSession":
+		p["portNumber"] = first("portNumber", "22")
+	case "AWS-StartPortForwardingSession":
+		p["portNumber"], p["localPortNumber"], p["type"] = first("portNumber", "80"), first("localPortNumber", "0"), forwarding
+	case "AWS-StartPortForwardingSessionToRemoteHost":
+		p["portNumber"], p["localPortNumber"], p["type"] = first("portNumber", "80"), first("localPortNumber", "0"), forwarding
+		p["host"] = first("host", "")
+	default:
+		own, ok := g.Documents[document]
+		if !ok {
+			return nil, errors.New("Document with name " + document + " does not exist.")
+		}
+		for k, v := range own {
+			for name, values := range parameters {
+				if v == "{{ "+name+" }}" {
+					v = values[0]
+				}
+			}
+			p[k] = v
+		}
+	}
+	return p, nil
+}
+
+// ResumeSession returns a new token, "" if the session is over.
+func (g *Gateway) ResumeSession(id string) (token string, err error) {
+	g.mu.Lock()
+	fail := g.failures > 0
+	g.failures = max(0, g.failures-1)
+	g.mu.Unlock()
+	if fail {
+		return "", errors.New("the service is not well")
+	}
+	s := g.session(id)
+	if s == nil {
+		return "", nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return "", nil
+	}
+	s.resumed++
+	s.token = fmt.Sprintf("token-%d-of-%s", s.resumed, s.id)
+	return s.token, nil
+}
+
+// TerminateSession ends a session.
+func (g *Gateway) TerminateSession(id string) {
+	if s := g.session(id); s != nil {
+		s.worker.stop()
+		s.worker.close()
+	}
+}
+
+func (g *Gateway) session(id string) *session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sessions[id]
+}
+
+// Live is how many sessions have a worker.
+func (g *Gateway) Live() int {
+	g.mu.Lock()
+	sessions := make([]*session, 0, len(g.sessions))
+	for _, s := range g.sessions {
+		sessions = append(sessions, s)
+	}
+	g.mu.Unlock()
+	n := 0
+	for _, s := range sessions {
+		s.mu.Lock()
+		if !s.over {
+			n++
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Close ends all sessions and waits for their goroutines.
+func (g *Gateway) Close() {
+	g.mu.Lock()
+	sessions := g.sessions
+	g.sessions = nil
+	conns := g.conns
+	g.conns = nil
+	g.mu.Unlock()
+	for _, s := range sessions {
+		s.up.close()
+		s.down.close()
+		s.mu.Lock()
+		client := s.client
+		s.mu.Unlock()
+		if client != nil {
+			client.close(closeBye)
+		}
+		s.worker.close()
+		<-s.up.done
+		<-s.down.done
+	}
+	for _, c := range conns {
+		c.close(closeBye)
+		c.goroutines.Wait()
+	}
+}
+
+// open is the first text message of a data channel.
+type open struct {
+	MessageSchemaVersion, TokenValue     string
+	RequestID                            string `json:"RequestId"`
+	ClientID                             string `json:"ClientId"`
+	ClientVersion, ClientInstanceID, Any string
+}
+
+// attach puts a client in the place of the one before.
+func (g *Gateway) attach(id string, first []byte, c *Conn) error {
+	var o open
+	if err := json.Unmarshal(first, &o); err != nil || o.MessageSchemaVersion != "1.0" || o.RequestID == "" {
+		return fmt.Errorf("bad open message %q", first)
+	}
+	s := g.session(id)
+	if s == nil {
+		return errors.New("no such session")
+	}
+	s.mu.Lock()
+	if o.TokenValue != s.token || s.token == "" || s.over {
+		s.mu.Unlock()
+		return errors.New("bad token")
+	}
+	s.token = "" // once only
+	before := s.client
+	s.client, s.passed = c, 0
+	s.clients[o.ClientID] = true
+	if len(s.clients) > 1 {
+		g.note("another client id")
+	}
+	s.mu.Unlock()
+	if before != nil {
+		before.close(closeBye)
+	}
+	g.note("open")
+	c.goroutines.Go(func() { s.fromClient(c) })
+	s.down.send(makeFrame("start_publication", 0, 3, 0, nil))
+	if d := g.Faults.CloseEvery; d > 0 {
+		timer := time.AfterFunc(d, func() { s.bye(c, closeBye) })
+		c.onClose(func() { timer.Stop() })
+	}
+	return nil
+}
+
+// fromClient relays what the client sends.
+func (s *session) fromClient(c *Conn) {
+	f := &s.g.Faults
+	total := int64(0)
+	for {
+		b, err := c.read()
+		if err != nil {
+			s.detach(c)
+			return
+		}
+		if f.MaxPayload > 0 && len(b) > headSize+f.MaxPayload {
+			s.bye(c, closeTooBig)
+			return
+		}
+		total += int64(len(b))
+		if f.HalfOpenAfter > 0 && total >= f.HalfOpenAfter {
+			<-c.gone
+			s.detach(c)
+			return
+		}
+		s.up.send(b)
+		s.count(c, int64(len(b)), true)
+	}
+}
+
+// count acts on what has passed.
+func (s *session) count(c *Conn, n int64, up bool) {
+	f := &s.g.Faults
+	s.mu.Lock()
+	s.passed += n
+	bye := f.CloseAfter > 0 && s.passed >= f.CloseAfter
+	if up {
+		s.frames++
+	}
+	pause := up && f.PauseEvery > 0 && s.frames%f.PauseEvery == 0
+	start := up && f.PauseEvery > 0 && s.frames%f.PauseEvery == min(20, f.PauseEvery-1)
+	s.mu.Unlock()
+	if pause {
+		s.down.send(makeFrame("pause_publication", 0, 3, 0, nil))
+		s.up.send(makeFrame("pause_publication", 0, 3, 0, nil))
+		time.AfterFunc(50*time.Millisecond, func() { s.up.send(makeFrame("start_publication", 0, 3, 0, nil)) })
+	}
+	if start {
+		s.down.send(makeFrame("start_publication", 0, 3, 0, nil))
+	}
+	if bye {
+		s.bye(c, closeBye)
+	}
+}
+
+// bye closes the client's WebSocket, if it may be done again.
+func (s *session) bye(c *Conn, why closing) {
+	f := &s.g.Faults
+	s.mu.Lock()
+	s.closes++
+	if why == closeBye && f.Closes > 0 && s.closes > f.Closes {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.g.note("bye")
+	s.detach(c)
+	c.close(why)
+}
+
+func (s *session) detach(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == c {
+		s.client = nil
+	}
+}
+
+// toClient is the end of the link down. What nobody is there for is lost.
+func (s *session) toClient(b []byte) {
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c == nil {
+		return
+	}
+	if c.write(b) == nil {
+		s.count(c, int64(len(b)), false)
+	}
+}
+
+// finish is the worker's end: channel_closed goes behind what was sent.
+func (s *session) finish(output string) {
+	b, err := json.Marshal(map[string]any{"MessageType": "channel_closed", "MessageId": "00000000-0000-4000-8000-000000000000",
+		"DestinationId": "", "SessionId": s.id, "SchemaVersion": 1, "CreatedDate": time.Now().Format(time.RFC3339), "Output": output})
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	s.mu.Lock()
+	s.over = true
+	s.mu.Unlock()
+	s.g.note("closed")
+	// The gateway itself drops nothing. A client that comes later gets no token.
+	due := time.Now().Add(s.g.Faults.Delay + 20*time.Millisecond)
+	s.down.mu.Lock()
+	s.down.pushLocked(makeFrame("channel_closed", 0, 3, 0, b), due)
+	s.down.mu.Unlock()
+}
+
+var errGone = fmt.Errorf("the other end is gone: %w", io.EOF)
