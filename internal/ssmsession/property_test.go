@@ -44,7 +44,7 @@ func (b *bench) start(ctx context.Context, document string, parameters map[strin
 	}
 	b.id = id
 	o := b.options
-	o.Connect = func(_ context.Context, again bool) (Messages, error) {
+	o.Connect = func(_ context.Context, again bool, _ func() bool) (Messages, error) {
 		if again {
 			if token, err = b.gw.ResumeSession(id); err != nil {
 				return nil, err

@@ -2,6 +2,7 @@ package ssmsession
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -154,6 +155,10 @@ func (s *Session) deliverLocked(payloadType uint32, payload []byte) error {
 		return s.handshakeCompleteLocked(payload)
 	case ssmwire.PayloadChallengeRequest:
 		return errEncrypted
+	case ssmwire.PayloadFlag:
+		if len(payload) == 4 && binary.BigEndian.Uint32(payload) == ssmwire.FlagConnectToPortError {
+			s.refusals++
+		}
 	}
 	return nil // unknown, or nothing to a session of type Port
 }

@@ -59,7 +59,7 @@ func (s *Session) run() {
 // as ResumeFor says.
 func (s *Session) connect(again bool, wait *time.Duration) (Messages, error) {
 	if !again {
-		return s.o.Connect(s.lifetime, false)
+		return s.o.Connect(s.lifetime, false, s.isBlocked)
 	}
 	began := s.now()
 	for {
@@ -70,7 +70,7 @@ func (s *Session) connect(again bool, wait *time.Duration) (Messages, error) {
 				return nil, context.Cause(s.lifetime)
 			}
 		}
-		m, err := s.o.Connect(s.lifetime, true)
+		m, err := s.o.Connect(s.lifetime, true, s.isBlocked)
 		if err == nil {
 			away := s.now().Sub(began)
 			s.mu.Lock()

@@ -161,7 +161,7 @@ func (p *script) greet(text string) { p.output(0, ssmwire.PayloadHandshakeReques
 
 func (p *script) start(o Options) (err error) {
 	if o.Connect == nil {
-		o.Connect = func(context.Context, bool) (Messages, error) { return p, nil }
+		o.Connect = func(context.Context, bool, func() bool) (Messages, error) { return p, nil }
 	}
 	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
 	defer cancel()

@@ -32,8 +32,10 @@ type Messages interface {
 type Options struct {
 	// Connect opens the data channel: the first time with what StartSession
 	// answered, from then on (again) after a ResumeSession. An error that wraps
-	// ErrOver means that there is nothing to resume.
-	Connect func(ctx context.Context, again bool) (Messages, error)
+	// ErrOver means that there is nothing to resume. blocked reports whether the
+	// session does not read messages now, since nobody takes what they brought:
+	// the gateway's silence then says nothing.
+	Connect func(ctx context.Context, again bool, blocked func() bool) (Messages, error)
 	// Terminate ends the session by the API, for agents that don't understand
 	// the message that does, or don't answer it. Nil is not to.
 	Terminate func(ctx context.Context) error
@@ -138,6 +140,7 @@ type Session struct {
 	out      sender
 	kind     ssmwire.SessionType
 	customer string
+	refusals int
 
 	agentVersion string
 	multiplexed  bool
@@ -224,9 +227,16 @@ func (s *Session) CustomerMessage() string {
 	return s.customer
 }
 
-// Blocked reports whether nothing is read from the WebSocket, since nobody takes
-// what was received: its silence then says nothing.
-func (s *Session) Blocked() bool {
+// Refusals is how often the agent of a multiplexed session has said that it could
+// not reach the target.
+func (s *Session) Refusals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusals
+}
+
+// isBlocked is what Options.Connect is given.
+func (s *Session) isBlocked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.blocked

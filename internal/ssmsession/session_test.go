@@ -100,7 +100,7 @@ func TestHostileGateway(t *testing.T) {
 			if got := len(p.acks()); got > receiveLimit/len(big)+1 {
 				t.Errorf("%d messages of 64 KiB taken while nobody reads, want at most %d", got, receiveLimit/len(big)+1)
 			}
-			if !p.s.Blocked() {
+			if !p.s.isBlocked() {
 				t.Error("Blocked is false")
 			}
 			p.wantRead("all of it", strings.Repeat(big, 300))
@@ -290,7 +290,7 @@ func TestResume(t *testing.T) {
 				p, second := newScript(t), newScript(t)
 				var gone time.Time
 				tries := 0
-				p.begin(Options{Connect: func(_ context.Context, again bool) (Messages, error) {
+				p.begin(Options{Connect: func(_ context.Context, again bool, _ func() bool) (Messages, error) {
 					if !again {
 						return p, nil
 					}

@@ -27,6 +27,7 @@ type Gateway struct {
 	count    int
 	events   []string
 	pushed   []PushedKey
+	commands [][]string
 	failures int // of ResumeSession
 	conns    []*Conn
 }

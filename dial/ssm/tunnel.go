@@ -1,0 +1,215 @@
+package ssm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+
+	"github.com/xtaci/smux"
+
+	"github.com/adit-ssh/adit/internal/ssmsession"
+)
+
+// muxConfig has smux's limits, which the agent has too: 32 KiB in a frame, and
+// 4 MiB received and not read for all streams together. One that nobody reads can
+// so stop the others; smux has no window of their own.
+func muxConfig(keepAlive bool) *smux.Config {
+	c := smux.DefaultConfig()
+	c.KeepAliveDisabled = !keepAlive
+	return c
+}
+
+// mux is a session that carries streams. Each is a connection of the agent's to
+// the target.
+type mux struct {
+	session *ssmsession.Session
+	smux    *smux.Session
+}
+
+func newMux(session *ssmsession.Session) (*mux, error) {
+	s, err := smux.Client(session, muxConfig(session.KeepAlive()))
+	if err != nil {
+		session.Close()
+		return nil, err
+	}
+	return &mux{session, s}, nil
+}
+
+func (m *mux) open() (net.Conn, error) {
+	c, err := m.smux.OpenStream()
+	if err != nil {
+		return nil, errors.Join(m.session.Err(), err)
+	}
+	return &stream{Stream: c, session: m.session, refused: m.session.Refusals()}, nil
+}
+
+// alive reports whether streams can be opened.
+func (m *mux) alive() bool {
+	select {
+	case <-m.session.Done():
+		return false
+	default:
+		return !m.smux.IsClosed()
+	}
+}
+
+func (m *mux) close() error {
+	err := m.session.Close()
+	m.smux.Close()
+	return err
+}
+
+// stream is one connection over a mux. There is no half-close: when the target
+// ends its direction, both are over.
+type stream struct {
+	*smux.Stream
+	session *ssmsession.Session
+	refused int // refusals of the session's when it was opened
+
+	mu  sync.Mutex
+	got bool // guarded by mu: something was read
+}
+
+// Read tells a target that was not reached from one that has closed.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > 0 {
+		s.got = true
+	}
+	if err != nil && !s.got && s.session.Refusals() > s.refused {
+		return n, &net.OpError{Op: "dial", Net: "ssm", Err: errUnreached}
+	}
+	if ended := s.session.Err(); err != nil && ended != nil {
+		return n, ended
+	}
+	return n, err
+}
+
+var errUnreached = errors.New("the node can't connect to that host and port")
+
+// soleStream ends its session with it.
+type soleStream struct {
+	net.Conn
+	mux *mux
+}
+
+func (s *soleStream) Close() error {
+	// What was written is in the session by then, whose Close sees to it.
+	err := s.Conn.Close()
+	return errors.Join(err, s.mux.close())
+}
+
+// Tunnel is a way to one host and port behind a managed node, for any number of
+// connections: over one session where the agent multiplexes, and a session each
+// where it does not.
+type Tunnel struct {
+	service *Service
+	o       Options
+
+	mu      sync.Mutex
+	mux     *mux          // guarded by mu; nil before the first
+	opening chan struct{} // guarded by mu: closed when a session has come up, or not
+	closed  bool          // guarded by mu
+}
+
+// Tunnel starts a session, so that what is wrong shows now. Its sessions are
+// replaced when they end.
+func (s *Service) Tunnel(ctx context.Context, o Options) (*Tunnel, error) {
+	t := &Tunnel{service: s, o: o}
+	session, err := s.start(ctx, o, documentForward)
+	if err != nil {
+		return nil, err
+	}
+	if !session.Multiplexed() {
+		session.Close() // one for each connection is started then
+		return t, nil
+	}
+	t.mux, err = newMux(session)
+	return t, s.fail("smux", o.Target, err)
+}
+
+// Dial opens a connection. ctx bounds that only.
+func (t *Tunnel) Dial(ctx context.Context) (net.Conn, error) {
+	for {
+		t.mu.Lock()
+		m, wait := t.mux, t.opening
+		switch {
+		case t.closed:
+			t.mu.Unlock()
+			return nil, net.ErrClosed
+		case m != nil && m.alive():
+			t.mu.Unlock()
+			c, err := m.open()
+			if err == nil {
+				return c, nil
+			}
+			if m.alive() {
+				return nil, t.service.fail("session with", t.o.Target, err)
+			}
+			continue
+		case m == nil && wait == nil:
+			t.mu.Unlock()
+			return t.service.dial(ctx, t.o, documentForward)
+		case wait == nil:
+			done := make(chan struct{})
+			t.opening = done
+			t.mu.Unlock()
+			err := t.renew(ctx, m)
+			t.mu.Lock()
+			t.opening = nil
+			t.mu.Unlock()
+			close(done)
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		t.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// renew starts a session in place of one that has ended.
+func (t *Tunnel) renew(ctx context.Context, old *mux) error {
+	old.close()
+	session, err := t.service.start(ctx, t.o, documentForward)
+	if err != nil {
+		return err
+	}
+	if !session.Multiplexed() {
+		session.Close()
+		return fmt.Errorf("the agent of %s no longer multiplexes", t.o.Target)
+	}
+	m, err := newMux(session)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		go m.close() // ends within seconds; nobody waits for it
+		return net.ErrClosed
+	}
+	t.mux = m
+	return nil
+}
+
+// Close ends the tunnel's session and the connections over it.
+func (t *Tunnel) Close() error {
+	t.mu.Lock()
+	t.closed = true
+	m := t.mux
+	t.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	return m.close()
+}

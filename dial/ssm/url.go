@@ -1,0 +1,79 @@
+package ssm
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// awsDomains are what AWS's hosts end in.
+var awsDomains = []string{
+	".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn", ".amazonaws.eu",
+	".c2s.ic.gov", ".sc2s.sgov.gov", ".cloud.adc-e.uk", ".csp.hci.ic.gov",
+}
+
+var errForeignStream = errors.New("the data channel's URL is no wss:// one of AWS's ssmmessages service")
+
+// streamURL checks where a data channel is said to be, since all that a session
+// carries and its token go there. A person's own endpoint replaces it. Loopback is
+// taken from an API that is on loopback.
+func (s *Service) streamURL(stream string) (*url.URL, error) {
+	u, err := url.Parse(stream)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return nil, errForeignStream // the URL may have a signature in it, which nobody should see
+	}
+	if s.config.EndpointMessages != "" {
+		own, err := url.Parse(s.config.EndpointMessages)
+		if err != nil {
+			return nil, err
+		}
+		u.Host = own.Host
+		u.Scheme = map[string]string{"https": "wss", "wss": "wss", "http": "ws", "ws": "ws"}[own.Scheme]
+		return u, nil
+	}
+	if loopback(u.Hostname()) && (u.Scheme == "ws" || u.Scheme == "wss") {
+		if api, err := url.Parse(s.endpoint()); err == nil && loopback(api.Hostname()) {
+			return u, nil
+		}
+	}
+	if u.Scheme != "wss" || (u.Port() != "" && u.Port() != "443") || !awsMessages(u.Hostname()) {
+		return nil, fmt.Errorf("%w: its host is %q", errForeignStream, u.Host)
+	}
+	return u, nil
+}
+
+// awsMessages reports whether a host is one of AWS's ssmmessages service, VPC
+// endpoints included.
+func awsMessages(host string) bool {
+	host = strings.ToLower(host)
+	i := slices.IndexFunc(awsDomains, func(d string) bool { return strings.HasSuffix(host, d) })
+	if i < 0 {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, awsDomains[i]), ".")
+	return slices.Contains(labels, "ssmmessages") || slices.Contains(labels, "ssmmessages-fips")
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkEndpoint checks an endpoint that a person gave.
+func checkEndpoint(endpoint string) error {
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		return err
+	case u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "":
+		return errors.New("a URL such as https://HOST is due")
+	case u.Scheme == "https" || u.Scheme == "wss":
+		return nil
+	case (u.Scheme == "http" || u.Scheme == "ws") && loopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("it is not encrypted: https:// is due, unless it is on loopback")
+}
