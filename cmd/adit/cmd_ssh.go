@@ -286,7 +286,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 
 // route completes the way to the server.
 func (a *sshArgs) route() error {
-	a.Route.File, a.Route.Stderr = a.file, os.Stderr
+	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, ownCommand
 	if a.Route.Command != "-" {
 		return nil
 	}

@@ -160,7 +160,7 @@ func rootCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	})
-	root.AddCommand(sshCommand(), connectCommand(), fdrecvCommand(), configCommand(), doctorCommand(), serveCommand(), demoCommand(), traceCommand())
+	root.AddCommand(sshCommand(), connectCommand(), ssmCommand(), fdrecvCommand(), configCommand(), doctorCommand(), serveCommand(), demoCommand(), traceCommand())
 	for _, c := range []*cobra.Command{agentCommand(), pumpCommand()} { // not on all systems
 		if c != nil {
 			root.AddCommand(c)

@@ -81,8 +81,14 @@ func (a *sshArgs) flags(args []string) (rest []string, err error) {
 	return rest, nil
 }
 
-// setHost reads [user@]host or ssh://[user@]host[:port].
+// setHost reads [user@]host, ssh://[user@]host[:port] or ssm://[user@]target.
 func (a *sshArgs) setHost(s string) error {
+	if strings.HasPrefix(s, "ssm://") {
+		t, command, err := ssmDestination(s)
+		t.User = cmp.Or(a.target.User, t.User)
+		a.target, a.overrides = t, append(a.overrides, "ProxyCommand="+command)
+		return err
+	}
 	t, ok := sshconfig.ParseTarget(s)
 	if !ok || strings.HasPrefix(t.Host, "-") {
 		return fmt.Errorf("bad host name %q", s)

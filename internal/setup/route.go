@@ -38,6 +38,9 @@ type Route struct {
 	File string
 	// Stderr receives what commands write to standard error; nil drops it.
 	Stderr io.Writer
+	// Own makes what dials for a command line that is this program's own; see
+	// ownWords. Nil, or a nil result, lets the command be run.
+	Own func(words []string) func(context.Context) (net.Conn, error)
 
 	name string // of Command, with the place that has it
 	via  []hop  // that we are a jump host of, from the first to us
@@ -74,7 +77,10 @@ func (r *Route) apply(c *sshconfig.Config) error {
 func (o *Options) dialer() func(context.Context, string) (net.Conn, error) {
 	r := &o.Route
 	command := dial.Command{Line: r.Command, Name: r.name, Stderr: r.Stderr}
+	own := r.own()
 	switch {
+	case own != nil:
+		return own
 	case r.Jump != "":
 		return o.Jump
 	case r.Command == "-":
@@ -139,7 +145,7 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 	}
 	next := &Options{LookOnly: o.LookOnly, Prompter: o.Prompter, Notice: o.Notice, Say: o.Say, Tracer: o.Tracer, KeyLog: o.KeyLog}
 	next.Lifetime = o.Lifetime
-	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, via: append(via[:len(via):len(via)], h)}
+	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, Own: o.Route.Own, via: append(via[:len(via):len(via)], h)}
 	if err := next.Apply(c); err != nil {
 		return nil, err
 	}

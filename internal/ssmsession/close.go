@@ -17,8 +17,9 @@ const (
 
 // Close ends the session, so that the agent closes its connection to the target
 // now and not when the session's idle time is over. What was written goes before,
-// as long as the agent acknowledges something each second, for 10 s at most; the
-// error says if not all of it was. It is idempotent and wakes Read and Write.
+// as long as the agent acknowledges something each second, for 10 s at most and not
+// beyond the write deadline; the error says if not all of it was. It is idempotent
+// and wakes Read and Write.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	first := !s.closing
@@ -67,6 +68,10 @@ func (s *Session) finishLocked() (terminated bool) {
 		last = s.out.controlLocked(ssmwire.PayloadFlag, []byte{0, 0, 0, byte(ssmwire.FlagTerminateSession)})
 	}
 	begin := s.now()
+	end := begin.Add(closeLimit)
+	if at := s.writeLimit.at; at.After(begin) && at.Before(end) {
+		end = at
+	}
 	mark := s.out.acked
 	progress := begin
 	timer := time.AfterFunc(closeQuiet, s.look)
@@ -76,7 +81,7 @@ func (s *Session) finishLocked() (terminated bool) {
 		if s.out.acked != mark {
 			mark, progress = s.out.acked, now
 		}
-		left := min(progress.Add(closeQuiet).Sub(now), begin.Add(closeLimit).Sub(now))
+		left := min(progress.Add(closeQuiet).Sub(now), end.Sub(now))
 		if left <= 0 {
 			return false
 		}

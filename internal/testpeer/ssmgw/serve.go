@@ -23,25 +23,34 @@ const AccessKey = "AKIDADITTESTS0000000"
 // the endpoint of SSM, of EC2 Instance Connect, and of the data channels.
 func (g *Gateway) Serve(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	url, stop, err := g.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	base := "http://" + l.Addr().String()
-	handler := &handler{g: g, base: "ws" + strings.TrimPrefix(base, "http")}
+	t.Cleanup(stop)
+	return url
+}
+
+// Listen is Serve until stop is called.
+func (g *Gateway) Listen() (url string, stop func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	url = "http://" + l.Addr().String()
+	handler := &handler{g: g, base: "ws" + strings.TrimPrefix(url, "http")}
 	server := &http.Server{Handler: handler}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		server.Serve(l)
 	}()
-	t.Cleanup(func() {
+	return url, func() {
 		g.Close()
 		server.Close()
 		<-done
 		handler.sockets.Wait()
-	})
-	return base
+	}, nil
 }
 
 // Env is an environment in which AWS's libraries talk to the gateway at url, and

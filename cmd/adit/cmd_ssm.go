@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/adit-ssh/adit/dial/ssm"
+	"github.com/adit-ssh/adit/internal/rawpipe"
+)
+
+const ssmHelp = `Connects standard input and output to a port of a node that AWS Session Manager
+manages, byte for byte: a ProxyCommand for any SSH client. Neither the aws command
+nor session-manager-plugin is needed.
+
+  Host i-* mi-*
+      ProxyCommand adit ssm %h %p
+
+With --local it listens instead, and forwards each connection to --remote, which
+is looked up and reached from the node: no SSH server is needed.
+
+  adit ssm --local 5432 --remote db.internal:5432 i-0123456789abcdef0
+
+TARGET is an instance (i-…), a hybrid node (mi-…), a container
+(ecs:CLUSTER_TASK_RUNTIME), a Name tag, KEY=VALUE of a tag, a computer name or a
+private address; of several nodes, the one that is online. adit ssm ls lists
+them. "adit ssh ssm://[USER@]TARGET" logs in without any configuration.
+
+Credentials come as for aws: environment, ~/.aws, SSO, roles, the instance's.
+Files and tokens are read anew whenever a session is resumed. The session needs
+the permissions ssm:StartSession, ssm:ResumeSession and ssm:TerminateSession, and
+ssmmessages:OpenDataChannel where AWS asks for it; names and tags need
+ssm:DescribeInstanceInformation.
+
+The protocol can't end one direction alone: end of input ends the connection.
+The exit status is 0 when the connection has ended, and 255 for an error.`
+
+// ssmArgs is the command line of `adit ssm`.
+type ssmArgs struct {
+	config     ssm.Config
+	options    ssm.Options
+	parameters []string
+
+	local, remote string
+	noInband      bool
+	timeout       time.Duration
+	log           string
+}
+
+func ssmCommand() *cobra.Command {
+	a := new(ssmArgs)
+	cmd := &cobra.Command{
+		Use:   "ssm [flags] TARGET [PORT]",
+		Short: "Reach a port through AWS Session Manager: a ProxyCommand, or a local port",
+		Long:  ssmHelp,
+		Example: `  ssh -o ProxyCommand='adit ssm %h %p' ec2-user@i-0123456789abcdef0
+  adit ssm --local 5432 --remote db.internal:5432 bastion`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.read(args); err != nil {
+				return &usageError{verbOf(cmd), err}
+			}
+			ctx, stop := hangup(cmd.Context())
+			defer stop()
+			if a.local != "" {
+				return a.forward(ctx)
+			}
+			return a.run(ctx)
+		},
+		ValidArgsFunction: a.complete,
+	}
+	f := cmd.Flags()
+	a.flags(f)
+	f.StringVar(&a.local, "local", "", "listen on [ADDRESS:]PORT instead, on loopback if no address is given; 0 is any port")
+	f.StringVar(&a.remote, "remote", "", "with --local: where connections go, [HOST:]PORT as the node sees it")
+	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
+	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --no-inband the session; 0 is for ever")
+	f.StringVar(&a.log, "log", "", "append errors to this file too")
+	cmd.MarkFlagsMutuallyExclusive("local", "no-inband")
+	cmd.MarkFlagsMutuallyExclusive("local", "log")
+	cmd.AddCommand(a.listCommand())
+	return cmd
+}
+
+// flags are those that say whose session it is and to what.
+func (a *ssmArgs) flags(f *pflag.FlagSet) {
+	a.configFlags(f)
+	f.StringVar(&a.config.EndpointMessages, "endpoint-ssmmessages", "", "URL that data channels are opened at, such as a VPC endpoint's")
+	f.StringVar(&a.options.Document, "document", "", "the session's document, of type Port (default AWS's own)")
+	f.StringArrayVar(&a.parameters, "parameter", nil, "a parameter of the document, NAME=VALUE")
+	f.IntVar(&a.options.MaxChunk, "max-payload", 0, "bytes in a message, 1024 to 65536; bulk data grows to it (default 16384)")
+	f.StringVar(&a.options.Reason, "reason", "", "a reason that is kept with the session")
+}
+
+func (a *ssmArgs) configFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.config.Profile, "profile", "", "a profile of ~/.aws/config (default AWS_PROFILE)")
+	f.StringVar(&a.config.Region, "region", "", "the region (default AWS_REGION, or the profile's)")
+	f.StringVar(&a.config.EndpointSSM, "endpoint-ssm", "", "URL of the API, such as a VPC endpoint's (default AWS_ENDPOINT_URL_SSM)")
+}
+
+// read reads the arguments.
+func (a *ssmArgs) read(args []string) (err error) {
+	if len(args) < 1 || len(args) > 2 {
+		return errors.New("TARGET is due, and PORT if it is not 22")
+	}
+	if a.timeout < 0 {
+		return fmt.Errorf("bad --timeout %v: 0 is for ever", a.timeout)
+	}
+	a.options.Target = args[0]
+	a.options.Notice = func(text string) { fmt.Fprintln(os.Stderr, "adit: notice: "+text) }
+	if len(args) == 2 {
+		if a.options.Port, err = portNumber(args[1]); err != nil {
+			return err
+		}
+	}
+	a.options.Parameters = map[string][]string{}
+	for _, p := range a.parameters {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("bad --parameter %q: NAME=VALUE is due", p)
+		}
+		a.options.Parameters[name] = append(a.options.Parameters[name], value)
+	}
+	return a.readForward(len(args) == 2)
+}
+
+func portNumber(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("bad port %q: a number from 1 to 65535 is due", s)
+	}
+	return int(n), nil
+}
+
+// hangup ends a context with SIGHUP too: a terminal that closes is to end the
+// session at AWS, which would else live on for 20 minutes.
+func hangup(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() { // ends with stop
+		defer close(done)
+		select {
+		case s := <-signals:
+			cancel(signalError{s})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+		<-done
+	}
+}
+
+// Times of `adit ssm`.
+const (
+	// endPatience is how long the session may take to end after a signal.
+	endPatience = 400 * time.Millisecond
+	// quietAfter is how long a server may be silent until a person is told.
+	quietAfter = 5 * time.Second
+)
+
+// run is the ProxyCommand.
+func (a *ssmArgs) run(ctx context.Context) error {
+	// Else to write to a standard error that is closed would end us untold.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	var opened net.Conn
+	out, teller := rawpipe.Watch(os.Stdout), new(connectArgs)
+	p := &rawpipe.Pipe{
+		In: os.Stdin, Out: os.Stdout, CloseOut: out.CloseWrite, Gone: out.Gone(),
+		Timeout: a.timeout, NotSSH: a.noInband, Program: "adit_" + version, Hint: a.hint,
+		Telling: func(err error) { teller.tell(a.portError(err)) },
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			c, err := ssm.Dial(ctx, a.config, a.options)
+			return c, err
+		},
+	}
+	dial := p.Dial
+	p.Dial = func(limited context.Context) (net.Conn, error) {
+		c, err := dial(limited)
+		if err != nil {
+			return nil, err
+		}
+		c = &endingConn{Conn: c, ctx: ctx}
+		if !a.noInband {
+			c = a.watch(c)
+		}
+		opened = c
+		return c, nil
+	}
+	err := p.Run(ctx)
+	if opened != nil {
+		opened.Close() // and wait until AWS knows
+	}
+	noteTo(a.log, "ssm", a.options.Target, err)
+	if err != nil && teller.told {
+		return exitError(255)
+	}
+	return a.portError(err)
+}
+
+// portError is err, with what is known about the port if it is about that.
+func (a *ssmArgs) portError(err error) error {
+	if silent, ok := errors.AsType[*rawpipe.SilentError](err); ok {
+		return &portError{a.options, silent}
+	}
+	return err
+}
+
+// endingConn does not take its time to close once the program is to end.
+type endingConn struct {
+	net.Conn
+	ctx context.Context
+}
+
+func (c *endingConn) Close() error {
+	if c.ctx.Err() != nil {
+		c.SetWriteDeadline(time.Now().Add(endPatience))
+	}
+	return c.Conn.Close()
+}
+
+// watch tells the person of an SSH server that says nothing. AWS's agent is
+// silent for a minute if nothing listens on the port.
+func (a *ssmArgs) watch(c net.Conn) net.Conn {
+	timer := time.AfterFunc(quietAfter, func() { fmt.Fprintln(os.Stderr, "adit: warning: "+silentText(&a.options)) })
+	return &watchedConn{Conn: c, timer: timer}
+}
+
+type watchedConn struct {
+	net.Conn
+	timer *time.Timer
+}
+
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.timer.Stop()
+	return n, err
+}
+
+func (c *watchedConn) Close() error {
+	c.timer.Stop()
+	return c.Conn.Close()
+}
+
+// portError is a session whose port does not speak.
+type portError struct {
+	options ssm.Options
+	err     error
+}
+
+func (e *portError) Error() string { return e.err.Error() }
+func (e *portError) Unwrap() error { return e.err }
+
+// Hint says what is likely, if it is silence.
+func (e *portError) Hint() string {
+	if errors.Is(e.err, os.ErrDeadlineExceeded) || errors.Is(e.err, rawpipe.ErrSilent) {
+		return silentText(&e.options)
+	}
+	return ""
+}
+
+func silentText(o *ssm.Options) string {
+	port := o.Port
+	if port == 0 {
+		port = 22
+	}
+	return fmt.Sprintf("nothing answers on port %d of %s; is sshd running?", port, o.Target)
+}
+
+// hint is what Pipe tells in band about an error.
+func (a *ssmArgs) hint(err error) string { return hint(a.portError(err)) }
+
+// ownCommand makes what dials for `adit ssm …` as somebody's ProxyCommand, which
+// so needs no process of its own.
+func ownCommand(words []string) func(context.Context) (net.Conn, error) {
+	if words[0] != "ssm" {
+		return nil
+	}
+	a := new(ssmArgs)
+	f := pflag.NewFlagSet("ssm", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	a.flags(f)
+	if f.Parse(words[1:]) != nil || a.read(f.Args()) != nil {
+		return nil // it will say what is wrong
+	}
+	return func(ctx context.Context) (net.Conn, error) { return ssm.Dial(ctx, a.config, a.options) }
+}
+
+// noteTo appends an error to a log.
+func noteTo(log, verb, about string, err error) {
+	if err == nil || log == "" {
+		return
+	}
+	f, openErr := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if openErr != nil {
+		fmt.Fprintf(os.Stderr, "adit: warning: log: %v\n", openErr)
+		return
+	}
+	defer f.Close()
+	text := strings.ReplaceAll(about+": "+err.Error(), "\n", " ")
+	io.WriteString(f, time.Now().Format(time.RFC3339)+" adit "+verb+": "+text+"\n")
+}

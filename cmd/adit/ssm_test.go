@@ -1,0 +1,286 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
+)
+
+const ssmNode = "i-0123456789abcdef0"
+
+// ssmEnv is the environment of programs that reach a gateway.
+func ssmEnv(t *testing.T, g *ssmgw.Gateway) []string {
+	t.Helper()
+	return ssmgw.Env(g.Serve(t), t.TempDir())
+}
+
+// Other people's clients log in at sshd through `adit ssm`.
+func TestSSMClients(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{HostKeys: []string{"ecdsa", "ed25519"}})
+	adit, err := exec.LookPath("adit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := ssmgw.Faults{Delay: 2 * time.Millisecond}
+	cases := []struct {
+		name    string
+		gateway *ssmgw.Gateway
+		want    string // of what is shown; "" for a login
+	}{
+		{"clean", &ssmgw.Gateway{Faults: quick, Agent: ssmgw.Agent{Sleep: time.Millisecond, Text: "a text of the document's"}}, ""},
+		{"Bye", &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: 2 * time.Millisecond, CloseAfter: 5000, Closes: 3}}, ""},
+		{"offline", &ssmgw.Gateway{Nodes: []ssmgw.Node{{ID: ssmNode, Status: "ConnectionLost"}}}, "adit: ssm:StartSession " + ssmNode + ": the node's agent is not connected (ConnectionLost"},
+		{"denied", &ssmgw.Gateway{Deny: []string{"ssm:StartSession"}}, "adit: ssm:StartSession " + ssmNode + ": AccessDeniedException"},
+	}
+	for _, client := range sshClients {
+		if client.fdpass {
+			continue // there is no socket to pass
+		}
+		t.Run(client.name, func(t *testing.T) {
+			t.Parallel()
+			testpeer.Need(t, client.needs...)
+			shared := t.TempDir()
+			for _, c := range cases {
+				t.Run(c.name, func(t *testing.T) {
+					g := &ssmgw.Gateway{Faults: c.gateway.Faults, Agent: c.gateway.Agent, Nodes: c.gateway.Nodes, Deny: c.gateway.Deny}
+					h := &helped{server: server, dir: t.TempDir(), shared: shared, command: strings.Join([]string{adit, "ssm", ssmNode, strconv.Itoa(server.Port())}, " ")}
+					cmd := client.start(t, h)
+					cmd.Env = append(cmd.Env, ssmEnv(t, g)...)
+					out, _ := runClient(t, cmd, h.dir, func() {})
+					switch {
+					case c.want == "" && !strings.Contains(out, "CONNECTED"):
+						t.Errorf("it did not connect:\n%s\n%q", out, g.Events())
+					case c.want != "" && strings.Contains(out, "CONNECTED"):
+						t.Errorf("it connected:\n%s", out)
+					case c.want != "" && client.shows && !shown(out, regexp.QuoteMeta(c.want)):
+						t.Errorf("it shows\n%s\nwant %q", out, c.want)
+					}
+				})
+			}
+		})
+	}
+}
+
+// `adit ssh` needs no process and no configuration.
+func TestSSMInProcess(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	adit, err := exec.LookPath("adit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, way := range map[string][]string{
+		"ssm://":       {"ssm://" + server.User + "@" + ssmNode},
+		"ProxyCommand": {"-o", "ProxyCommand=/nonexistent/adit ssm %h %p", "-l", server.User, ssmNode},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
+			args := append([]string{"ssh", "-F", "none", "-i", server.Key.Path, "-p", strconv.Itoa(server.Port()), "-o", "StrictHostKeyChecking=accept-new"}, way...)
+			cmd := exec.Command(adit, append(args, "head -c 1000000 /dev/zero; cat")...)
+			cmd.Stdin = bytes.NewReader(make([]byte, 2_000_000))
+			cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=", "PATH=")...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if err != nil || len(out) != 3_000_000 {
+				t.Errorf("%d bytes, %v\n%s", len(out), err, &stderr)
+			}
+			if g.Live() != 0 {
+				t.Error("the session at AWS lives on")
+			}
+		})
+	}
+}
+
+// started is a program that says where it listens.
+func started(t *testing.T, cmd *exec.Cmd, said *regexp.Regexp) string {
+	t.Helper()
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		if m := said.FindStringSubmatch(lines.Text()); m != nil {
+			go io.Copy(io.Discard, pipe) // ends with the program
+			return m[1]
+		}
+		t.Log(lines.Text())
+	}
+	t.Fatal("it does not start")
+	return ""
+}
+
+func TestSSMForward(t *testing.T) {
+	t.Parallel()
+	target := testpeer.HashTarget(t)
+	host, port, err := net.SplitHostPort(target.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, remote := range map[string]string{"of the node": port, "behind it": target.Addr, "by name": "localhost:" + port} {
+		t.Run(name, func(t *testing.T) {
+			if host != "127.0.0.1" {
+				t.Skip(host)
+			}
+			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
+			cmd := exec.Command("adit", "ssm", "--local", "0", "--remote", remote, ssmNode)
+			cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+			addr := started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `))
+			var wg sync.WaitGroup
+			for i := range 4 {
+				wg.Go(func() {
+					c, err := net.Dial("tcp", addr)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer c.Close()
+					c.SetDeadline(time.Now().Add(patience))
+					do := testpeer.Upload
+					if i%2 == 0 {
+						do = testpeer.Download
+					}
+					if err := do(c, int64(500_000*(i+1))); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			cmd.Process.Signal(syscall.SIGTERM)
+			cmd.Wait()
+			if n := strings.Count(strings.Join(g.Events(), " "), "StartSession"); n != 1 {
+				t.Errorf("%d sessions were started for 4 connections, want 1", n)
+			}
+			if g.Live() != 0 {
+				t.Error("the session at AWS lives on")
+			}
+		})
+	}
+}
+
+func TestSSMList(t *testing.T) {
+	t.Parallel()
+	g := &ssmgw.Gateway{Nodes: []ssmgw.Node{
+		{ID: "mi-00000000000000002", Name: "cellar\x1b[2J", Status: "ConnectionLost"},
+		{ID: ssmNode, Computer: "web", IP: "10.0.0.5", Status: "Online", Version: "3.3.987.0", Platform: "Debian"},
+	}}
+	env := append(os.Environ(), ssmEnv(t, g)...)
+	run := func(args ...string) string {
+		cmd := exec.Command("adit", args...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	table := run("ssm", "ls")
+	lines := strings.Split(table, "\n")
+	if len(lines) < 3 || !regexp.MustCompile(`^`+ssmNode+` +web +Online +3.3.987.0 +10.0.0.5 +Debian$`).MatchString(lines[1]) || !strings.Contains(lines[2], "cellar[2J") {
+		t.Errorf("ls:\n%s", table)
+	}
+	var nodes []struct{ ID, Status, IP string }
+	if err := json.Unmarshal([]byte(run("ssm", "ls", "--json")), &nodes); err != nil || len(nodes) != 2 || nodes[0].IP != "10.0.0.5" {
+		t.Errorf("ls --json: %+v, %v", nodes, err)
+	}
+	if got := run("__complete", "ssm", "i-"); !strings.Contains(got, ssmNode+"\tweb") || strings.Contains(got, "mi-") {
+		t.Errorf("completion:\n%s", got)
+	}
+}
+
+// However a session's client ends, AWS is told: the agent would else keep the
+// connection for 20 minutes.
+func TestSSMEnds(t *testing.T) {
+	t.Parallel()
+	silent := testpeer.EchoTarget(t)
+	_, port, _ := net.SplitHostPort(silent.Addr)
+	for _, how := range []string{"EOF", "TERM", "HUP", "INT"} {
+		t.Run(how, func(t *testing.T) {
+			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
+			cmd := exec.Command("adit", "ssm", "--timeout", "1m", ssmNode, port)
+			cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+			in, _ := cmd.StdinPipe()
+			out, _ := cmd.StdoutPipe()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(in, "SSH-2.0-x\r\n")
+			buf := make([]byte, 11)
+			if _, err := io.ReadFull(out, buf); err != nil || string(buf) != "SSH-2.0-x\r\n" {
+				t.Fatalf("echo: %q, %v", buf, err)
+			}
+			began := time.Now()
+			switch how {
+			case "EOF":
+				in.Close()
+			case "TERM":
+				cmd.Process.Signal(syscall.SIGTERM)
+			case "HUP":
+				cmd.Process.Signal(syscall.SIGHUP)
+			case "INT":
+				cmd.Process.Signal(syscall.SIGINT)
+			}
+			err := cmd.Wait()
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if (err == nil) != (how == "EOF") {
+				t.Errorf("status %v", err)
+			}
+			if g.Live() != 0 {
+				t.Errorf("the session at AWS lives on: %q", g.Events())
+			}
+		})
+	}
+}
+
+func TestSSMUsage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "TARGET is due"},
+		{[]string{"a", "b", "c"}, "TARGET is due"},
+		{[]string{"a", "http"}, `bad port "http"`},
+		{[]string{"--remote", "x:1", "a"}, "--remote goes with --local"},
+		{[]string{"--local", "1", "a"}, "--remote is due"},
+		{[]string{"--local", "1", "--remote", "x", "a"}, `bad --remote "x"`},
+		{[]string{"--local", "x", "--remote", "1", "a"}, `bad --local "x"`},
+		{[]string{"--parameter", "x", "a"}, `bad --parameter "x"`},
+		{[]string{"--nothing"}, "unknown flag"},
+	} {
+		cmd := exec.Command("adit", append([]string{"ssm"}, c.args...)...)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.want) || !strings.Contains(string(out), "adit: hint: see: adit ssm --help") {
+			t.Errorf("%q: %v\n%s", c.args, err, out)
+		}
+	}
+}
