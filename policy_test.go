@@ -114,7 +114,7 @@ var importRules = []importRule{
 	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/control", "internal/doctor", "internal/fdpass", "internal/forward", "internal/session", "internal/setup",
 		"internal/rawpipe", "internal/wire", "knownhosts", "sshconfig", "trace", "trace/pcapng", "trace/view", "tunnel"}, []string{xAny, "github.com/spf13/"},
 		"verbs, prompts and messages: it names algorithms and prints messages, but never sees the layers that use them"},
-	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "trace"}, []string{xCrypto, xSys},
+	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "internal/testpeer/ssmgw", "trace"}, []string{xCrypto, xSys},
 		"measures what users get, so it goes through the front door"},
 
 	// For tests only (testImports).

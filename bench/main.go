@@ -13,7 +13,7 @@
 //	env.go       keys, servers, contenders       process.go  CPU, memory
 //	target.go    the service behind the tunnel   link.go     delay and bandwidth
 //	stream.go, allocs.go, setup.go, requests.go, idle.go, pingpong.go   a work each
-//	xcrypto.go   the forwarder on x/crypto/ssh
+//	ssm.go       AWS Session Manager           xcrypto.go   the forwarder on x/crypto/ssh
 package main
 
 import (
@@ -68,6 +68,12 @@ func works(s sizes) []work {
 			list = append(list, pingWork(d, n, s.seconds))
 		}
 	}
+	for _, trip := range []time.Duration{4 * time.Millisecond, 80 * time.Millisecond} {
+		for _, payload := range []int{1 << 10, 16 << 10} {
+			list = append(list, ssmWork(up, payload, trip, 0, s.stream/2), ssmWork(down, payload, trip, 0, s.stream/2))
+		}
+		list = append(list, ssmWork(down, 1<<10, trip, time.Millisecond, s.stream/64))
+	}
 	return list
 }
 
@@ -75,8 +81,8 @@ func main() {
 	log.SetFlags(0)
 	if len(os.Args) > 1 {
 		switch part := os.Args[1]; part {
-		case "xcrypto", "target":
-			run := map[string]func([]string) error{"xcrypto": xcrypto, "target": target}[part]
+		case "xcrypto", "target", "ssmgw":
+			run := map[string]func([]string) error{"xcrypto": xcrypto, "target": target, "ssmgw": gatewayPart}[part]
 			if err := run(os.Args[2:]); err != nil {
 				log.Fatalf("bench %s: %v", part, err)
 			}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,8 @@ the permissions ssm:StartSession, ssm:ResumeSession and ssm:TerminateSession, an
 ssmmessages:OpenDataChannel where AWS asks for it; names and tags need
 ssm:DescribeInstanceInformation.
 
-The protocol can't end one direction alone: end of input ends the connection.
+The protocol can't end one direction alone. End of input ends the connection: at
+once, or with --no-inband and --local when nothing has come for 10 s.
 The exit status is 0 when the connection has ended, and 255 for an error.`
 
 // ssmArgs is the command line of `adit ssm`.
@@ -194,12 +196,11 @@ func (a *ssmArgs) run(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		c = &endingConn{Conn: c, ctx: ctx}
+		opened = &endingConn{Conn: c, ctx: ctx}
 		if !a.noInband {
-			c = a.watch(c)
+			opened = a.watch(opened)
 		}
-		opened = c
-		return c, nil
+		return opened, nil
 	}
 	err := p.Run(ctx)
 	if opened != nil {
@@ -220,10 +221,30 @@ func (a *ssmArgs) portError(err error) error {
 	return err
 }
 
-// endingConn does not take its time to close once the program is to end.
+// endingConn does not take its time to close once the program is to end. The end
+// of input, which it can't pass on, lets the other direction end when nothing has
+// come for a while.
 type endingConn struct {
 	net.Conn
-	ctx context.Context
+	ctx   context.Context
+	ended atomic.Bool // the end of input has come
+}
+
+// CloseWrite waits for no answer longer than halfClosed.
+func (c *endingConn) CloseWrite() error {
+	c.ended.Store(true)
+	return c.SetReadDeadline(time.Now().Add(halfClosed))
+}
+
+func (c *endingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.ended.Load() {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, io.EOF
+		}
+		c.SetReadDeadline(time.Now().Add(halfClosed))
+	}
+	return n, err
 }
 
 func (c *endingConn) Close() error {
