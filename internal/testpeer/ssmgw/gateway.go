@@ -1,6 +1,7 @@
 package ssmgw
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type Gateway struct {
 	// Nodes are what DescribeInstanceInformation lists. A session may be started
 	// to any target if there are none, and to those that are Online otherwise.
 	Nodes []Node
+	// Certificate makes it speak TLS.
+	Certificate *tls.Certificate
 	// Deny are API actions, such as ssm:StartSession, that nobody may do.
 	Deny []string
 

@@ -2,8 +2,10 @@ package ssmgw
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"regexp"
@@ -38,8 +40,12 @@ func (g *Gateway) Listen() (url string, stop func(), err error) {
 		return "", nil, err
 	}
 	url = "http://" + l.Addr().String()
+	if g.Certificate != nil {
+		url = "https://" + l.Addr().String()
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{*g.Certificate}})
+	}
 	handler := &handler{g: g, base: "ws" + strings.TrimPrefix(url, "http")}
-	server := &http.Server{Handler: handler}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
