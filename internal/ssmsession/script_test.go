@@ -2,6 +2,7 @@ package ssmsession
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -22,6 +23,7 @@ type script struct {
 	in   chan []byte
 	gone chan struct{}
 	once sync.Once
+	why  error // what ReadMessage returns at the end; nil is io.EOF
 
 	mu   sync.Mutex
 	sent []ssmwire.Frame // guarded by mu: what the client sent
@@ -37,7 +39,7 @@ func (p *script) ReadMessage() ([]byte, error) {
 	case b := <-p.in:
 		return b, nil
 	case <-p.gone:
-		return nil, io.EOF
+		return nil, cmp.Or(p.why, io.EOF)
 	}
 }
 

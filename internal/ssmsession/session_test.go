@@ -215,6 +215,83 @@ func TestChunkGrows(t *testing.T) {
 	})
 }
 
+// A larger message may have arrived, with its ack lost, when the WebSocket ends:
+// it is sent again as it was. Only one that the gateway has refused for its size
+// is sent in pieces.
+func TestProbeThatIsNotAcked(t *testing.T) {
+	for _, c := range []struct {
+		why  error
+		want int
+	}{{nil, 4 << 10}, {ErrTooBig, chunkLeast}} {
+		synctest.Test(t, func(t *testing.T) {
+			p, second := newScript(t), newScript(t)
+			p.why = c.why
+			p.begin(Options{Connect: func(_ context.Context, again bool, _ func() bool) (Messages, error) {
+				if again {
+					return second, nil
+				}
+				return p, nil
+			}})
+			defer p.s.Close()
+			go p.s.Write(make([]byte, 200<<10))
+			probe := int64(-1)
+			for probe < 0 {
+				for _, f := range p.take() {
+					if len(f.Payload) > chunkLeast {
+						probe = f.Sequence
+					} else {
+						p.ack(f.Sequence)
+					}
+				}
+			}
+			p.take()
+			p.Close()
+			for _, f := range second.take() {
+				if f.Sequence == probe && len(f.Payload) != c.want {
+					t.Errorf("after %v: message %d came again with %d bytes, want %d", c.why, probe, len(f.Payload), c.want)
+				}
+				if f.Sequence != probe && c.why == nil {
+					t.Errorf("message %d was sent beside the first of a larger size", f.Sequence)
+				}
+				second.ack(f.Sequence)
+			}
+			for _, f := range second.take() {
+				if len(f.Payload) > chunkLeast {
+					t.Errorf("after %v: a message of %d bytes, want no more such", c.why, len(f.Payload))
+				}
+			}
+		})
+	}
+}
+
+// Karn: an ack of a message that was sent twice says nothing about the round trip.
+func TestKarn(t *testing.T) {
+	scripted(t, Options{}, func(p *script) {
+		smoothed := func() time.Duration {
+			p.s.mu.Lock()
+			defer p.s.mu.Unlock()
+			return p.s.out.rtt.smoothed
+		}
+		before := smoothed()
+		p.s.Write([]byte("x"))
+		<-time.After(300 * time.Millisecond)
+		p.wantInputs("sent, and again", 1, 1)
+		p.ack(1)
+		p.take()
+		if got := smoothed(); got != before {
+			t.Errorf("round trip %v after the ack of a message that was sent twice, want %v", got, before)
+		}
+		p.s.Write([]byte("y"))
+		p.take()
+		<-time.After(50 * time.Millisecond)
+		p.ack(2)
+		p.take()
+		if got := smoothed(); got == before {
+			t.Error("no sample was taken of a message that was sent once")
+		}
+	})
+}
+
 func TestClosedByGateway(t *testing.T) {
 	scripted(t, Options{}, func(p *script) {
 		p.output(2, ssmwire.PayloadData, "last words")
@@ -244,7 +321,11 @@ func TestClosedByGateway(t *testing.T) {
 }
 
 func TestCloseEndsTheSession(t *testing.T) {
-	scripted(t, Options{}, func(p *script) {
+	needless := func(context.Context) error {
+		t.Error("the API was called, though the agent knows")
+		return nil
+	}
+	scripted(t, Options{Terminate: needless}, func(p *script) {
 		p.s.Write([]byte("bye"))
 		p.take()
 		done := make(chan error, 1)
