@@ -261,6 +261,63 @@ func TestSSMEnds(t *testing.T) {
 	}
 }
 
+// What `adit doctor` makes of it when it does not work.
+func TestSSMDoctor(t *testing.T) {
+	t.Parallel()
+	_, refused, _ := net.SplitHostPort(testpeer.RefusedAddr(t))
+	for _, c := range []struct {
+		name    string
+		gateway *ssmgw.Gateway
+		args    []string
+		env     []string
+		stage   string
+		want    []string
+	}{
+		{name: "offline", gateway: &ssmgw.Gateway{Nodes: []ssmgw.Node{{ID: ssmNode, Status: "ConnectionLost"}}}, stage: "proxy",
+			want: []string{"the node's agent is not connected (ConnectionLost", "AmazonSSMManagedInstanceCore"}},
+		{name: "denied", gateway: &ssmgw.Gateway{Deny: []string{"ssm:StartSession"}}, stage: "proxy",
+			want: []string{"AccessDeniedException", "the IAM policy must allow ssm:StartSession"}},
+		{name: "no credentials", gateway: &ssmgw.Gateway{}, env: []string{"AWS_ACCESS_KEY_ID="}, stage: "proxy",
+			want: []string{"there are no AWS credentials", "--profile"}},
+		{name: "unknown", gateway: &ssmgw.Gateway{}, args: []string{"ssm://web"}, stage: "proxy",
+			want: []string{"no managed node in eu-central-1", "adit ssm ls"}},
+		{name: "port refused", gateway: &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: time.Second}}, args: []string{"-p", refused, "ssm://" + ssmNode}, stage: "version",
+			want: []string{"closed the connection before its version line"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.args == nil {
+				c.args = []string{"ssm://me@" + ssmNode}
+			}
+			cmd := exec.Command("adit", append([]string{"doctor", "-F", "none"}, c.args...)...)
+			cmd.Env = append(append(os.Environ(), ssmEnv(t, c.gateway)...), c.env...)
+			out, err := cmd.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "The first failure is at: "+c.stage) {
+				t.Errorf("%v, want a failure at %s\n%s", err, c.stage, out)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// AWS's agent dies of a port where nobody listens. A person is told so.
+func TestSSMRefusedPort(t *testing.T) {
+	t.Parallel()
+	_, refused, _ := net.SplitHostPort(testpeer.RefusedAddr(t))
+	cmd := exec.Command("adit", "ssh", "-F", "none", "-p", refused, "ssm://me@"+ssmNode, "true")
+	cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: time.Second}})...)
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"ipc messaging received timeout", "adit: hint: AWS's agent says that when nothing listens on the port"} {
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v; it does not say %q:\n%s", err, want, out)
+		}
+	}
+}
+
 func TestSSMUsage(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

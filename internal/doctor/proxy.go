@@ -54,7 +54,10 @@ func (e *exam) failProxy(c *Check, err error) {
 	if host := dial.JumpHost(err); host != "" {
 		c.Meaning, c.Fix = "jump host "+oneLine(host)+" is where the way ends", "look at it alone: adit doctor "+oneLine(host)
 	}
-	if h, ok := errors.AsType[*dial.Error](err); ok && h.Hint() != "" {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok && h.Hint() != "" {
 		c.Fix = h.Hint()
 	}
 	if e.nested() != "" {
