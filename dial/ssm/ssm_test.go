@@ -166,7 +166,7 @@ func TestBye(t *testing.T) {
 
 func TestGatewayWithSmallMessages(t *testing.T) {
 	s := serve(t, &ssmgw.Gateway{Faults: ssmgw.Faults{MaxPayload: 2048, Delay: time.Millisecond}})
-	roundTrip(t, dial(t, s, Options{Target: node, Port: target(t, echo)}), 1<<20)
+	roundTrip(t, dial(t, s, Options{Target: node, Port: target(t, echo)}), 300_000)
 }
 
 // wss:// with authorities of AWS_CA_BUNDLE, and without.

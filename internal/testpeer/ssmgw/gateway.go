@@ -329,6 +329,10 @@ func (s *session) count(c *Conn, n int64, up bool) {
 func (s *session) bye(c *Conn, why closing) {
 	f := &s.g.Faults
 	s.mu.Lock()
+	if s.client != c { // it has ended
+		s.mu.Unlock()
+		return
+	}
 	s.closes++
 	if why == closeBye && f.Closes > 0 && s.closes > f.Closes {
 		s.mu.Unlock()
