@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
 
@@ -62,6 +63,20 @@ func target(t *testing.T, handle func(net.Conn)) int {
 	})
 	t.Cleanup(func() { l.Close(); wg.Wait() })
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// refused is a port where nobody listens.
+func refused(t *testing.T) int {
+	t.Helper()
+	_, port, err := net.SplitHostPort(testpeer.RefusedAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func echo(c net.Conn) { io.Copy(c, c) }
@@ -262,14 +277,7 @@ func TestTunnelIsRenewed(t *testing.T) {
 
 func TestTunnelToRefusedPort(t *testing.T) {
 	s := serve(t, &ssmgw.Gateway{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	n, _ := strconv.Atoi(port)
-	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: n})
+	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: refused(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,14 +396,9 @@ func TestErrors(t *testing.T) {
 // AWS's agent dies of a refused port, and says so after a minute.
 func TestRefusedPort(t *testing.T) {
 	s := serve(t, &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: 50 * time.Millisecond}})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	c := dial(t, s, Options{Target: node, Port: l.Addr().(*net.TCPAddr).Port})
+	c := dial(t, s, Options{Target: node, Port: refused(t)})
 	c.SetDeadline(time.Now().Add(patience))
-	_, err = c.Read(make([]byte, 1))
+	_, err := c.Read(make([]byte, 1))
 	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Error(), "ipc messaging") || !strings.Contains(e.Hint(), "nothing listens") {
 		t.Errorf("%v", err)
 	}
