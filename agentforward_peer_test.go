@@ -148,14 +148,14 @@ func TestForwardAgentNested(t *testing.T) {
 				s.Port(), s.User, s.KnownHosts(t), s.Host())
 			const reached = "echo REACHED"
 			for _, command := range []string{ssh + "'" + ssh + reached + "'", ssh + reached} {
-				if got := runWithAgent(t, c, f, command); strings.TrimSpace(got) != "REACHED" {
+				if got := runWithAgent(t, c, f, command); !hasReached(got) {
 					t.Fatalf("%s\nsays %q", command, got)
 				}
 			}
 			var logins sync.WaitGroup
 			for range parallel {
 				logins.Go(func() {
-					if got := runWithAgent(t, c, f, ssh+reached); strings.TrimSpace(got) != "REACHED" {
+					if got := runWithAgent(t, c, f, ssh+reached); !hasReached(got) {
 						t.Errorf("one of several at once says %q", got)
 					}
 				})
@@ -165,6 +165,12 @@ func TestForwardAgentNested(t *testing.T) {
 			ended() // hangs when a connection to the agent was left open
 		})
 	}
+}
+
+// hasReached reports whether a command's output ends as it should. What a person's
+// shell says at its start comes before that.
+func hasReached(output string) bool {
+	return strings.HasSuffix("\n"+strings.TrimSpace(output), "\nREACHED")
 }
 
 // sshAgent starts OpenSSH's agent with a key.
