@@ -34,9 +34,10 @@ type arrival struct {
 	used  atomic.Bool  // SO_RCVLOWAT was ever raised
 
 	// Owned by the reading goroutine.
-	epoch time.Time
-	bytes int
-	fast  bool // the last epoch had bulk
+	epoch  time.Time
+	bytes  int
+	fast   bool  // the last epoch had bulk
+	gather int32 // bytes worth to wake up for
 }
 
 const (
@@ -44,11 +45,15 @@ const (
 	smallRead    = 4 << 10
 	arrivalPause = time.Millisecond
 	// arrivalEpoch is how long bytes are counted for the rate, and fastEpoch how
-	// many bytes in it are fast bulk: 200 MiB/s.
+	// many bytes in it are fast bulk: 64 MiB/s.
 	arrivalEpoch = time.Millisecond
-	fastEpoch    = 200 << 10
-	// lowWater is how many bytes are worth to wake up for amid fast bulk.
+	fastEpoch    = 64 << 10
+	// lowWater is how many bytes are worth to wake up for amid fast bulk, at the
+	// most: it is what comes in three quarters of an epoch. What the peer can't
+	// have on its way at once would be waited for in vain until arrivalPause, and
+	// the pause would then set the rate.
 	lowWater = 512 << 10
+	lowStep  = 64 << 10 // the mark is a multiple of it
 )
 
 func newArrival(tcp tcpTuner, h *hurry) *arrival {
@@ -80,12 +85,14 @@ func (a *arrival) read(n int) {
 	a.bytes += n
 	if took := now.Sub(a.epoch); took >= arrivalEpoch {
 		a.fast = a.tcp.lowWater != nil && a.bytes >= fastEpoch && took < 2*arrivalEpoch
+		gather := int64(a.bytes) * 3 / 4 * int64(arrivalEpoch) / int64(took)
+		a.gather = int32(min(lowWater, max(gather&^(lowStep-1), lowStep)))
 		a.epoch, a.bytes = now, 0
 	}
 	if a.fast && !a.hurry.lately(now) {
-		if a.mark.Swap(lowWater) != lowWater {
+		if a.mark.Swap(a.gather) != a.gather {
 			a.used.Store(true)
-			a.tcp.lowWater(lowWater)
+			a.tcp.lowWater(int(a.gather))
 		}
 		a.timer.Reset(arrivalPause)
 		return
