@@ -49,6 +49,7 @@ type Config struct {
 	NoHostAuthForLocalhost      bool
 	UpdateHostKeys              string // yes, no, ask
 	VerifyHostKeyDNS            string // yes, no, ask
+	SyslogFacility              string // in capitals
 	FingerprintHash             string // SHA256, MD5, ...
 	CASignatureAlgorithms       []string
 	// HostKeyOrder says that HostKeyAlgorithms is a list of its own, or begins
@@ -198,7 +199,7 @@ func (r *reader) config(host string) *Config {
 		UserKnownHostsFiles:   some("userknownhostsfile", "none"), GlobalKnownHostsFiles: some("globalknownhostsfile", "none"),
 		KnownHostsCommand: s.text("knownhostscommand"), RevokedHostKeys: some("revokedhostkeys", "none"), HostKeyAlias: s.text("hostkeyalias"),
 		HashKnownHosts: is("hashknownhosts"), CheckHostIP: is("checkhostip"), NoHostAuthForLocalhost: is("nohostauthenticationforlocalhost"),
-		UpdateHostKeys: word("updatehostkeys"), VerifyHostKeyDNS: word("verifyhostkeydns"), FingerprintHash: s.text("fingerprinthash"),
+		UpdateHostKeys: word("updatehostkeys"), VerifyHostKeyDNS: word("verifyhostkeydns"), SyslogFacility: s.text("syslogfacility"), FingerprintHash: s.text("fingerprinthash"),
 		IdentityFiles: some("identityfile", "none"), CertificateFiles: some("certificatefile", "none"),
 		IdentitiesOnly: is("identitiesonly"), IdentityAgent: s.text("identityagent"), AddKeysToAgent: word("addkeystoagent"),
 		PubkeyAuthentication: word("pubkeyauthentication"), PubkeyAcceptedAlgorithms: names("pubkeyacceptedalgorithms"),

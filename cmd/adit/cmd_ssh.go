@@ -269,6 +269,13 @@ func (a *sshArgs) load(ctx context.Context) (*sshconfig.Config, error) {
 // configure takes over what the configuration says.
 func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.logLevel = c.LogLevel
+	if f := c.SyslogFacility; a.syslog && f != "USER" {
+		w, err := openSyslog(f)
+		if err != nil {
+			return fmt.Errorf("-y: %w", err)
+		}
+		messages.to(w)
+	}
 	a.quiet = !a.shows("INFO")
 	a.verbose = max(a.verbose, map[string]int{"DEBUG": 1, "DEBUG2": 2, "DEBUG3": 3}[c.LogLevel])
 	a.forwards = setup.Forwards(c)

@@ -66,7 +66,7 @@ func (a *sshArgs) divert() error {
 		}
 		messages.to(f) // open until the program ends
 	case a.syslog:
-		w, err := openSyslog()
+		w, err := openSyslog("USER") // until a configuration says otherwise
 		if err != nil {
 			return &usageError{"ssh", fmt.Errorf("-y: %w", err)}
 		}
