@@ -42,7 +42,9 @@ func TestEventsOfAConnection(t *testing.T) {
 	c.Close()
 	c.Close()
 	want := "connection:start dial:stage dial:stage connection:up transport:version transport:negotiated transport:kex_done userauth:attempt mux:channel_opened"
-	if got := names(r); !strings.HasPrefix(got, want) || strings.Count(got, "connection:end") != 1 || !strings.HasSuffix(got, " connection:end") {
+	// A key may be asked about first, which depends on what of the server is there.
+	got := strings.Replace(names(r), "userauth:attempt userauth:attempt", "userauth:attempt", 1)
+	if !strings.HasPrefix(got, want) || strings.Count(got, "connection:end") != 1 || !strings.HasSuffix(got, " connection:end") {
 		t.Errorf("got %s\nwant %s … connection:end", got, want)
 	}
 	for _, rec := range r.Records() {
