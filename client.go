@@ -188,6 +188,16 @@ func (c *Client) global() func(name string, data []byte) (bool, []byte) {
 	}
 }
 
+// hostPort takes an address apart; the port may be a service's name.
+func hostPort(network, address string) (host string, port uint16, err error) {
+	host, name, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	n, err := net.LookupPort(network, name)
+	return host, uint16(n), err
+}
+
 // DialContext connects to an address as the server reaches it. network is
 // "tcp", "tcp4" or "tcp6" with host:port, the host being looked up by the
 // server, or "unix" with a path. ctx bounds the opening only. A refusal is an
@@ -195,15 +205,11 @@ func (c *Client) global() func(name string, data []byte) (bool, []byte) {
 func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6":
-		host, port, err := net.SplitHostPort(address)
+		host, port, err := hostPort(network, address)
 		if err != nil {
 			return nil, err
 		}
-		n, err := net.LookupPort(network, port)
-		if err != nil {
-			return nil, err
-		}
-		return c.OpenDirect(ctx, host, uint16(n), netip.AddrPort{})
+		return c.OpenDirect(ctx, host, port, netip.AddrPort{})
 	case "unix":
 		return c.openPath(ctx, address)
 	}

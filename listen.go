@@ -32,15 +32,11 @@ func (c *Client) Listen(ctx context.Context, network, address string) (net.Liste
 	r := new(remote)
 	switch network {
 	case "tcp", "tcp4", "tcp6":
-		host, port, err := net.SplitHostPort(address)
+		host, port, err := hostPort(network, address)
 		if err != nil {
 			return nil, err
 		}
-		n, err := net.LookupPort(network, port)
-		if err != nil {
-			return nil, err
-		}
-		r.host, r.port = requestHost(network, host), uint16(n)
+		r.host, r.port = requestHost(network, host), port
 	case "unix":
 		if r.path = address; address == "" {
 			return nil, fmt.Errorf("listen at %s: the path is empty", c.t.RemoteAddr())

@@ -57,6 +57,12 @@ func (c *Connection) Answer(ctx context.Context, request []byte) []byte {
 	if c.Log != nil {
 		c.Log(operation, err)
 	}
+	return replyTo(reply, err)
+}
+
+// replyTo is the message for an answer: reply as it is, success when there is nothing
+// to say, or the failure that err stands for.
+func replyTo(reply []byte, err error) []byte {
 	var failed errExtension
 	switch {
 	case errors.As(err, &failed):

@@ -69,16 +69,7 @@ func (s *shield) Answer(ctx context.Context, request []byte) []byte {
 	if s.log != nil {
 		s.log(what, err)
 	}
-	var failed errExtension
-	switch {
-	case errors.As(err, &failed):
-		return []byte{numExtensionFailure}
-	case err != nil:
-		return []byte{numFailure}
-	case reply == nil:
-		return []byte{numSuccess}
-	}
-	return reply
+	return replyTo(reply, err)
 }
 
 func (s *shield) answer(ctx context.Context, request []byte) ([]byte, error) {

@@ -15,7 +15,7 @@ const breakLength = 1000
 
 // escape obeys the escape sequence of the escape character and c.
 func (i *interactive) escape(c byte) (known bool, err error) {
-	name := escapeName(i.a.session.escape)
+	name := session.EscapeName(i.a.session.escape)
 	show := func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
 		fmt.Fprint(os.Stderr, strings.ReplaceAll(name+text, "\n", "\r\n"))
@@ -49,38 +49,18 @@ func (i *interactive) escape(c byte) (known bool, err error) {
 	case '&':
 		show("& [not there: go into the background with ^Z and bg, or start with -f]\n")
 	case '?':
-		show("?\n%s", i.escapeHelp(name))
+		show("?\n%s", i.escapeHelp())
 	default:
 		return false, nil
 	}
 	return true, nil
 }
 
-func escapeName(c byte) string {
-	if c < ' ' || c == 0x7f {
-		return "^" + string(rune(c^0x40))
+func (i *interactive) escapeHelp() string {
+	lines := [][2]string{{".", "terminate connection"}, {"B", "send a BREAK to the remote system"}}
+	if i.a.session.commandLine {
+		lines = append(lines, [2]string{"C", "open a command line"})
 	}
-	return string(rune(c))
-}
-
-func (i *interactive) escapeHelp(name string) string {
-	var b strings.Builder
-	b.WriteString("Supported escape sequences:\n")
-	for _, line := range [][2]string{
-		{".", "terminate connection"},
-		{"B", "send a BREAK to the remote system"},
-		{"C", "open a command line"},
-		{"R", "request rekey"},
-		{"V/v", "decrease/increase verbosity (LogLevel)"},
-		{"^Z", "suspend ssh"},
-		{"#", "list open channels"},
-		{"?", "this message"},
-		{name, "send the escape character by typing it twice"},
-	} {
-		if line[0] != "C" || i.a.session.commandLine {
-			fmt.Fprintf(&b, " %s%-4s- %s\n", name, line[0], line[1])
-		}
-	}
-	b.WriteString("(Note that escapes are only recognized immediately after newline.)\n")
-	return b.String()
+	lines = append(lines, [][2]string{{"R", "request rekey"}, {"V/v", "decrease/increase verbosity (LogLevel)"}, {"^Z", "suspend ssh"}, {"#", "list open channels"}}...)
+	return session.EscapeHelp(i.a.session.escape, lines)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -51,7 +52,7 @@ const breakLength = 1000
 func (p *passenger) obeyEscapes(char byte) {
 	p.streams[0].Reader = &session.Escapes{In: p.streams[0].Reader, Char: char, Do: func(c byte) (known bool, err error) {
 		show := func(format string, args ...any) {
-			fmt.Fprintf(p.streams[2], "%s"+format, append([]any{escapeName(char)}, args...)...)
+			fmt.Fprintf(p.streams[2], "%s"+format, append([]any{session.EscapeName(char)}, args...)...)
 		}
 		switch c {
 		case '.':
@@ -63,26 +64,13 @@ func (p *passenger) obeyEscapes(char byte) {
 		case 'R':
 			p.c.m.cfg.Client.Rekey()
 		case '?':
-			name := escapeName(char)
-			show("?\r\nSupported escape sequences:\r\n")
-			for _, line := range [][2]string{{".", "terminate session"}, {"B", "send a BREAK to the remote system"}, {"R", "request rekey"},
-				{"?", "this message"}, {name, "send the escape character by typing it twice"}} {
-				fmt.Fprintf(p.streams[2], " %s%-4s- %s\r\n", name, line[0], line[1])
-			}
-			fmt.Fprint(p.streams[2], "(Note that escapes are only recognized immediately after newline.)\r\n")
+			help := session.EscapeHelp(char, [][2]string{{".", "terminate session"}, {"B", "send a BREAK to the remote system"}, {"R", "request rekey"}})
+			show("?\r\n%s", strings.ReplaceAll(help, "\n", "\r\n"))
 		default:
 			return false, nil
 		}
 		return true, nil
 	}}
-}
-
-// escapeName is how a person types the escape character.
-func escapeName(c byte) string {
-	if c < ' ' || c == 0x7f {
-		return "^" + string(rune(c^0x40))
-	}
-	return string(rune(c))
 }
 
 // terminated reports whether the person ended the session by an escape sequence.

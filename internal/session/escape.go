@@ -2,11 +2,35 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 )
 
 // ErrTerminated is how Escapes end a session: the person typed ~.
 var ErrTerminated = errors.New("ended by the escape character and a period")
+
+// EscapeName is how a person types an escape character.
+func EscapeName(c byte) string {
+	if c < ' ' || c == 0x7f {
+		return "^" + string(rune(c^0x40))
+	}
+	return string(rune(c))
+}
+
+// EscapeHelp is the answer to ~?, in OpenSSH's words: lines are sequences without
+// the escape character, and what they do (clientloop.c, print_escape_help).
+func EscapeHelp(char byte, lines [][2]string) string {
+	name := EscapeName(char)
+	var b strings.Builder
+	b.WriteString("Supported escape sequences:\n")
+	for _, l := range append(slices.Clip(lines), [2]string{"?", "this message"}, [2]string{name, "send the escape character by typing it twice"}) {
+		fmt.Fprintf(&b, " %s%-4s- %s\n", name, l[0], l[1])
+	}
+	b.WriteString("(Note that escapes are only recognized immediately after newline.)\n")
+	return b.String()
+}
 
 // Escapes reads what a person types at a terminal and takes the escape sequences
 // out (ssh(1), "ESCAPE CHARACTERS"): those that follow a new line, or the
