@@ -46,6 +46,8 @@ var importRules = []importRule{
 		"bytes to messages and back: no I/O, no keys, nothing to configure, so that it can be fuzzed alone"},
 	{"internal/packet", []string{"internal/wire"}, nil,
 		"transport and mux share these buffers, so it must lie below both"},
+	{"internal/sockio", nil, []string{xSys},
+		"system calls on a descriptor: it knows nothing of what they carry"},
 	{"trace", []string{"internal/wire"}, nil,
 		"every layer emits events, so trace may know none of them"},
 	{"trace/pcapng", []string{"trace", "internal/wire"}, nil,
@@ -56,11 +58,11 @@ var importRules = []importRule{
 		"pure functions on keys and bytes: no connection, no events"},
 
 	// The engine: three layers that know each other only through interfaces.
-	{"internal/transport", []string{"internal/algo", "internal/packet", "internal/wire", "trace"}, []string{xCrypto, xSys},
+	{"internal/transport", []string{"internal/algo", "internal/packet", "internal/sockio", "internal/wire", "trace"}, []string{xCrypto, xSys},
 		"RFC 4253 ends where payloads begin: it does not know what it carries"},
 	{"internal/userauth", []string{"internal/algo", "internal/wire", "trace"}, []string{xCrypto},
 		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
-	{"internal/mux", []string{"internal/packet", "internal/wire", "trace"}, []string{xCrypto, xSys},
+	{"internal/mux", []string{"internal/packet", "internal/sockio", "internal/wire", "trace"}, []string{xCrypto, xSys},
 		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
 
 	// Beside the engine: these see net.Conn and small interfaces.

@@ -5,11 +5,11 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/sockio"
 )
 
 // rawConn returns the descriptor of a TCP or unix stream socket, or nil.
@@ -33,7 +33,7 @@ func newSource(r io.Reader) source {
 	return s
 }
 
-// rawSource reads with readv(2) into the packets of a batch.
+// rawSource reads into the packets of a batch.
 type rawSource struct {
 	raw  syscall.RawConn
 	step func(fd uintptr) bool // made once
@@ -73,18 +73,7 @@ func (s *rawSource) readSome(fd uintptr) bool {
 		left -= len(d)
 		iov = append(iov, d)
 	}
-	var n int
-	var err error
-	for {
-		if len(iov) == 1 {
-			n, err = unix.Read(int(fd), iov[0])
-		} else {
-			n, err = readv(int(fd), iov)
-		}
-		if err != unix.EINTR {
-			break
-		}
-	}
+	n, err := sockio.Recv(fd, iov)
 	switch {
 	case err == unix.EAGAIN:
 		b.Release()
@@ -101,21 +90,6 @@ func (s *rawSource) readSome(fd uintptr) bool {
 	return true
 }
 
-// readv is unix.Readv, which allocates for more than eight slices, 16 KiB a
-// megabyte.
-func readv(fd int, bufs [][]byte) (int, error) {
-	var vec [packet.MaxSlots]unix.Iovec
-	for i, b := range bufs {
-		vec[i].Base = &b[0]
-		vec[i].SetLen(len(b))
-	}
-	n, _, errno := unix.Syscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&vec)), uintptr(len(bufs)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
-}
-
 func newSink(w io.Writer) sink {
 	raw := rawConn(w)
 	if raw == nil {
@@ -126,7 +100,7 @@ func newSink(w io.Writer) sink {
 	return s
 }
 
-// rawSink writes with writev(2) what the socket takes without waiting.
+// rawSink writes what the socket takes without waiting.
 type rawSink struct {
 	raw  syscall.RawConn
 	step func(fd uintptr) bool // made once
@@ -134,9 +108,6 @@ type rawSink struct {
 	n    int64
 	err  error
 }
-
-// maxIOV is the most slices for one call of unix.Writev without an allocation.
-const maxIOV = 8
 
 func (s *rawSink) tryWrite(bufs [][]byte) (int64, error) {
 	s.bufs, s.n, s.err = bufs, 0, nil
@@ -150,20 +121,17 @@ func (s *rawSink) tryWrite(bufs [][]byte) (int64, error) {
 
 func (s *rawSink) writeOnce(fd uintptr) bool {
 	for bufs := s.bufs; len(bufs) > 0; {
-		part := bufs[:min(len(bufs), maxIOV)]
+		part := bufs[:min(len(bufs), sockio.MaxBufs)]
 		want := 0
 		for _, b := range part {
 			want += len(b)
 		}
-		n, err := writev(int(fd), part)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := sockio.Send(fd, part)
 		if err == unix.EAGAIN {
 			break
 		}
 		if err != nil {
-			s.err = os.NewSyscallError("writev", err)
+			s.err = os.NewSyscallError("write", err)
 			break
 		}
 		s.n += int64(n)
@@ -173,11 +141,4 @@ func (s *rawSink) writeOnce(fd uintptr) bool {
 		bufs = bufs[len(part):]
 	}
 	return true
-}
-
-func writev(fd int, bufs [][]byte) (int, error) {
-	if len(bufs) == 1 {
-		return unix.Write(fd, bufs[0])
-	}
-	return unix.Writev(fd, bufs)
 }

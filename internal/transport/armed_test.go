@@ -52,7 +52,7 @@ func wantRefused(t *testing.T, c, peer *Conn, reason uint32, text string) {
 // returns its reason, or 0 when none comes.
 func lastReason(peer *Conn) uint32 {
 	for {
-		p, err := peer.in.next(peer.nc, false)
+		p, err := peer.in.next(false)
 		if err != nil {
 			return 0
 		}

@@ -122,7 +122,7 @@ func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Con
 func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	c := &Conn{nc: nc, cfg: cfg, server: server, localVersion: cfg.version(), first: true, done: make(chan struct{})}
 	c.tracePackets = trace.Wants(cfg.Tracer, trace.LevelPacket)
-	sock, tcp := newSocket(nc)
+	sock, read, tcp := newSocket(nc)
 	var seed [32]byte
 	io.ReadFull(cfg.rand(), seed[:])
 	c.out.init(sock, seed, c.done, &c.hurry)
@@ -131,7 +131,7 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	if c.tracePackets {
 		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
 	}
-	c.in.init(tcp, &c.hurry)
+	c.in.init(read, tcp, &c.hurry)
 	c.wg.Go(c.out.flusher)
 	return c
 }
@@ -194,7 +194,7 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 		if p != nil || err != nil {
 			return p, err
 		}
-		if err := c.in.fill(c.nc, false); err != nil {
+		if err := c.in.fill(false); err != nil {
 			return nil, c.readFailed(err)
 		}
 	}
@@ -245,7 +245,7 @@ func above(num byte) bool {
 
 // readRaw reads one packet of any kind.
 func (c *Conn) readRaw(keep bool) ([]byte, error) {
-	p, err := c.in.next(c.nc, keep)
+	p, err := c.in.next(keep)
 	if err != nil {
 		return nil, err
 	}

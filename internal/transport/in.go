@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -26,13 +25,15 @@ type inHalf struct {
 	packets uint64 // since the last NEWKEYS
 	bytes   uint64 // since the last NEWKEYS
 
-	arrival *arrival // nil where nothing can be tuned
+	read    func([]byte) (int, error) // of the connection; immutable
+	arrival *arrival                  // nil where nothing can be tuned
 
 	began time.Time    // immutable
 	last  atomic.Int64 // when bytes last came, ns since began
 }
 
-func (h *inHalf) init(tcp *tcpTuner, hurry *hurry) {
+func (h *inHalf) init(read func([]byte) (int, error), tcp *tcpTuner, hurry *hurry) {
+	h.read = read
 	h.buf = make([]byte, minReadBuffer)
 	h.began = time.Now()
 	h.cipher = algo.Plain()
@@ -58,7 +59,7 @@ func (h *inHalf) peek() (bool, error) {
 
 // next returns the payload of the next packet. keep forbids moving or
 // overwriting what was returned before.
-func (h *inHalf) next(nc net.Conn, keep bool) ([]byte, error) {
+func (h *inHalf) next(keep bool) ([]byte, error) {
 	for {
 		ok, err := h.peek()
 		if err != nil {
@@ -67,7 +68,7 @@ func (h *inHalf) next(nc net.Conn, keep bool) ([]byte, error) {
 		if ok {
 			return h.open()
 		}
-		if err := h.fill(nc, keep); err != nil {
+		if err := h.fill(keep); err != nil {
 			return nil, err
 		}
 		keep = false // a fill that had to keep took a new buffer
@@ -95,7 +96,7 @@ func (h *inHalf) open() ([]byte, error) {
 // fill reads once. It makes room first: by starting over at the front, by
 // moving a partial packet there, or by taking a larger buffer, and with keep
 // always by taking another buffer, since slices of this one are in use.
-func (h *inHalf) fill(nc net.Conn, keep bool) error {
+func (h *inHalf) fill(keep bool) error {
 	have := h.buf[h.r:h.w]
 	switch {
 	case keep || len(h.buf) < h.need || len(have) == len(h.buf):
@@ -114,7 +115,7 @@ func (h *inHalf) fill(nc net.Conn, keep bool) error {
 	if h.arrival != nil {
 		h.arrival.before()
 	}
-	n, err := nc.Read(h.buf[h.w:])
+	n, err := h.read(h.buf[h.w:])
 	h.w += n
 	if n > 0 {
 		h.last.Store(int64(time.Since(h.began)))

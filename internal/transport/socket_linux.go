@@ -2,26 +2,30 @@ package transport
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-)
 
-// maxRuns is the most runs given to one writev(2): what unix.Writev holds on
-// its stack.
-const maxRuns = 8
+	"github.com/adit-ssh/adit/internal/sockio"
+)
 
 // notSent is how much of what we wrote the kernel may keep unsent, in bytes.
 // The rest waits in our lanes, where a message of a higher lane can overtake
 // it.
 const notSent = 256 << 10
 
-// rawSocket writes to a TCP or unix socket without waiting.
+// maxRuns is the most runs given to one writev(2): what unix.Writev holds on
+// its stack.
+const maxRuns = 8
+
+// rawSocket writes to a TCP or unix socket, or a pipe, without waiting.
 type rawSocket struct {
 	raw  syscall.RawConn
+	send func(fd uintptr, bufs [][]byte) (int, error)
 	step func(fd uintptr) bool // made once, so that a write does not allocate
 
 	// Arguments and results of step.
@@ -31,9 +35,11 @@ type rawSocket struct {
 	err     error
 }
 
-// newSocket returns the best socket for nc, and prepares nc.
-func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
+// newSocket returns the best socket for nc and the best way to read, and prepares
+// nc.
+func newSocket(nc net.Conn) (s socket, read func([]byte) (int, error), tcp *tcpTuner) {
 	var sc syscall.Conn
+	send := sockio.Send
 	switch c := nc.(type) {
 	case *net.TCPConn:
 		c.SetNoDelay(true)
@@ -41,14 +47,18 @@ func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
 	case *net.UnixConn:
 		sc = c
 	case outConn:
-		sc = c.OutConn()
+		sc, send = c.OutConn(), writev
 	}
 	if sc == nil {
-		return connSocket{nc}, nil // not known to be non-blocking
+		return connSocket{nc}, nc.Read, nil // not known to be non-blocking
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return connSocket{nc}, nil
+		return connSocket{nc}, nc.Read, nil
+	}
+	read = nc.Read
+	if _, piped := nc.(outConn); !piped {
+		read = rawReader(raw)
 	}
 	if _, ok := nc.(*net.TCPConn); ok {
 		raw.Control(func(fd uintptr) {
@@ -60,9 +70,35 @@ func newSocket(nc net.Conn) (s socket, tcp *tcpTuner) {
 			tcp.lowWater, tcp.wait = lowWaterSetter(raw), waiter(raw)
 		}
 	}
-	r := &rawSocket{raw: raw}
+	r := &rawSocket{raw: raw, send: send}
 	r.step = r.writeSome
-	return r, tcp
+	return r, read, tcp
+}
+
+// writev writes to a pipe.
+func writev(fd uintptr, bufs [][]byte) (int, error) { return unix.Writev(int(fd), bufs) }
+
+// rawReader returns the Read of a socket.
+func rawReader(raw syscall.RawConn) func([]byte) (int, error) {
+	var bufs [1][]byte
+	var n int
+	var rerr error
+	step := func(fd uintptr) bool {
+		n, rerr = sockio.Recv(fd, bufs[:])
+		return rerr != unix.EAGAIN
+	}
+	return func(p []byte) (int, error) {
+		bufs[0] = p
+		switch err := raw.Read(step); {
+		case err != nil:
+			return 0, err
+		case rerr != nil:
+			return 0, os.NewSyscallError("read", rerr)
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
 }
 
 // lowWaterWakes reports whether a lower SO_RCVLOWAT makes a socket readable for
@@ -126,7 +162,7 @@ func (s *rawSocket) write(runs *[][]byte, wait bool) (all, stalled bool, err err
 // false to be called again when the socket is writable.
 func (s *rawSocket) writeSome(fd uintptr) bool {
 	for len(*s.runs) > 0 {
-		n, err := unix.Writev(int(fd), (*s.runs)[:min(len(*s.runs), maxRuns)])
+		n, err := s.send(fd, (*s.runs)[:min(len(*s.runs), maxRuns)])
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -134,7 +170,7 @@ func (s *rawSocket) writeSome(fd uintptr) bool {
 			s.stalled = true
 			return !s.wait
 		case err != nil:
-			s.err = os.NewSyscallError("writev", err)
+			s.err = os.NewSyscallError("write", err)
 			return true
 		}
 		*s.runs = skip(*s.runs, n)

@@ -103,7 +103,7 @@ func (c *Conn) readLine(g *greeting) ([]byte, error) {
 			g.rest(have)
 			return nil, &versionEnd{tooLong}
 		}
-		if err := c.in.fill(c.nc, false); err != nil {
+		if err := c.in.fill(false); err != nil {
 			g.rest(have)
 			return nil, err
 		}
