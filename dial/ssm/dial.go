@@ -11,10 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
-
 	"github.com/adit-ssh/adit/internal/ssmsession"
 )
 
@@ -120,13 +116,12 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 	if err != nil {
 		return nil, err
 	}
-	in.Target = &id
-	started, err := s.api.StartSession(ctx, in)
-	if err != nil {
+	in.Target = id
+	var started dataChannel
+	if err := s.api.call(ctx, "StartSession", in, &started); err != nil {
 		return nil, s.startError(ctx, o.Target, id, err)
 	}
-	r := &resumer{service: s, id: aws.ToString(started.SessionId), stream: aws.ToString(started.StreamUrl),
-		token: aws.ToString(started.TokenValue), client: newUUID()}
+	r := &resumer{service: s, id: started.SessionID, stream: started.StreamURL, token: started.TokenValue, client: newUUID()}
 	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: r.connect, Terminate: r.terminate, MaxChunk: o.MaxChunk})
 	if err != nil {
 		return nil, s.fail("session with", o.Target, err)
@@ -139,34 +134,31 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 
 // input is the request that starts a session. forNode is the document for ports
 // of the node itself.
-func (o *Options) input(forNode string) (*ssm.StartSessionInput, error) {
+func (o *Options) input(forNode string) (*startSession, error) {
 	port := cmp.Or(o.Port, 22)
 	if port < 1 || port > 65535 {
 		return nil, fmt.Errorf("bad port %d", port)
 	}
-	in := &ssm.StartSessionInput{DocumentName: aws.String(o.Document), Parameters: map[string][]string{}}
+	in := &startSession{DocumentName: o.Document, Parameters: map[string][]string{}, Reason: o.Reason}
 	if o.Document == "" {
-		in.DocumentName = aws.String(forNode)
+		in.DocumentName = forNode
 		in.Parameters["portNumber"] = []string{strconv.Itoa(port)}
 		if o.Host != "" {
-			in.DocumentName = aws.String(documentRemote)
+			in.DocumentName = documentRemote
 			in.Parameters["host"] = []string{o.Host}
 		}
 	}
 	maps.Copy(in.Parameters, o.Parameters)
-	if o.Reason != "" {
-		in.Reason = aws.String(o.Reason)
-	}
 	return in, nil
 }
 
 // startError adds what is known of a node that is not connected.
 func (s *Service) startError(ctx context.Context, target, id string, err error) error {
 	e := &Error{Stage: "ssm:StartSession", Target: target, Err: err, profile: s.profile()}
-	if _, ok := errors.AsType[*types.TargetNotConnected](err); ok {
+	if refusedWith(err, "TargetNotConnected") {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		nodes, err := s.nodes(ctx, types.InstanceInformationStringFilter{Key: aws.String("InstanceIds"), Values: []string{id}})
+		nodes, err := s.nodes(ctx, filter{"InstanceIds", []string{id}})
 		if err == nil && len(nodes) == 1 {
 			e.node = &nodes[0]
 		}
@@ -187,14 +179,15 @@ func (r *resumer) connect(ctx context.Context, again bool, blocked func() bool) 
 	s := r.service
 	if again {
 		s = s.again(ctx)
-		out, err := s.api.ResumeSession(ctx, &ssm.ResumeSessionInput{SessionId: &r.id})
-		if _, gone := errors.AsType[*types.DoesNotExistException](err); gone || err == nil && aws.ToString(out.TokenValue) == "" {
+		var out dataChannel
+		err := s.api.call(ctx, "ResumeSession", &resumeSession{r.id}, &out)
+		if refusedWith(err, "DoesNotExistException") || err == nil && out.TokenValue == "" {
 			return nil, ssmsession.ErrOver
 		}
 		if err != nil {
 			return nil, s.fail("ssm:ResumeSession", "", err)
 		}
-		r.token, r.stream = aws.ToString(out.TokenValue), cmp.Or(aws.ToString(out.StreamUrl), r.stream)
+		r.token, r.stream = out.TokenValue, cmp.Or(out.StreamURL, r.stream)
 	}
 	k, err := s.openSocket(ctx, r.stream, r.token, r.client, blocked)
 	if err != nil {
@@ -205,8 +198,7 @@ func (r *resumer) connect(ctx context.Context, again bool, blocked func() bool) 
 
 // terminate implements ssmsession.Options.Terminate.
 func (r *resumer) terminate(ctx context.Context) error {
-	_, err := r.service.api.TerminateSession(ctx, &ssm.TerminateSessionInput{SessionId: &r.id})
-	return err
+	return r.service.api.call(ctx, "TerminateSession", &resumeSession{r.id}, nil)
 }
 
 func newUUID() string {

@@ -6,12 +6,12 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/adit-ssh/adit/internal/ssmsession"
@@ -53,7 +53,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 func (e *Error) reason() string {
-	if _, ok := errors.AsType[*types.TargetNotConnected](e.Err); ok {
+	if refusedWith(e.Err, "TargetNotConnected") {
 		if e.node != nil && e.node.Status != "" {
 			return fmt.Sprintf("the node's agent is not connected (%s, last seen %s)", e.node.Status, e.node.seen())
 		}
@@ -75,31 +75,41 @@ func (e *Error) reason() string {
 }
 
 // denied finds the action in AWS's text about a missing permission.
-var denied = regexp.MustCompile(`not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)`)
+var denied = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)`)
+})
 
 // Hint says what might help, in one line for a person; "" if nothing is known.
 func (e *Error) Hint() string {
 	if e.expiredLogin() {
 		return strings.TrimSpace("log in again: aws sso login " + e.withProfile())
 	}
-	if _, ok := errors.AsType[*types.TargetNotConnected](e.Err); ok {
+	if refusedWith(e.Err, "TargetNotConnected") {
 		return "is the instance running in this region and account, with amazon-ssm-agent and a role that has AmazonSSMManagedInstanceCore? adit ssm ls lists the nodes"
 	}
 	if api, ok := errors.AsType[smithy.APIError](e.Err); ok {
-		if m := denied.FindStringSubmatch(api.ErrorMessage()); m != nil {
+		if m := denied().FindStringSubmatch(api.ErrorMessage()); m != nil {
 			return "the IAM policy must allow " + m[1] + " on that resource"
 		}
 		switch code := api.ErrorCode(); {
-		case strings.HasPrefix(code, "AccessDenied"):
-			return "the IAM policy must allow ssm:" + strings.TrimPrefix(e.Stage, "ssm:")
+		case strings.HasPrefix(code, "AccessDenied"), code == "AuthException":
+			if _, ok := errors.AsType[*credentialsError](e.Err); ok {
+				return "the credentials that the profile starts from may not have that role: look at role_arn and its trust policy"
+			}
+			return "the IAM policy must allow " + e.Stage
+		case code == "InvalidSignatureException" && strings.Contains(api.ErrorMessage(), "Signature expired"),
+			code == "InvalidSignatureException" && strings.Contains(api.ErrorMessage(), "not yet current"), code == "RequestTimeTooSkewed":
+			return "is this machine's clock right?"
 		case strings.HasPrefix(code, "ExpiredToken"), code == "RequestExpired":
 			return "the credentials have expired: get new ones; is this machine's clock right?"
-		case code == "UnrecognizedClientException", code == "InvalidClientTokenId", code == "InvalidSignatureException":
+		case code == "UnrecognizedClientException", code == "InvalidClientTokenId", code == "InvalidSignatureException", code == "SignatureDoesNotMatch":
 			return "AWS does not know the credentials: check --profile, and AWS_ACCESS_KEY_ID in the environment, which goes before"
 		case code == "InvalidDocument":
 			return "AWS-StartSSHSession is the usual one; own documents are per region and account"
 		case strings.Contains(code, "Throttl"):
 			return "too many requests at once in this account: try again in a moment"
+		case strings.HasPrefix(code, "HTTP status"):
+			return "that was not AWS: is there a proxy in between (HTTPS_PROXY), or another program behind the endpoint?"
 		}
 	}
 	if refused, ok := errors.AsType[*upgradeRefused](e.Err); ok {
@@ -130,6 +140,9 @@ func (e *Error) Hint() string {
 	}
 	if _, ok := errors.AsType[*OfflineError](e.Err); ok {
 		return "is the instance running, with amazon-ssm-agent and a way to the ssm and ssmmessages endpoints?"
+	}
+	if _, ok := errors.AsType[config.AssumeRoleTokenProviderNotSetError](e.Err); ok {
+		return strings.TrimSpace("the role wants a code (MFA), which is not asked for here. With AWS's command: eval \"$(aws configure export-credentials --format env "+e.withProfile()) + ")\""
 	}
 	if e, ok := errors.AsType[*ssmsession.ClosedError](e.Err); ok && strings.Contains(e.Output, "ipc messaging") {
 		return "AWS's agent says that when nothing listens on the port"

@@ -9,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
 )
 
 // Config says whose Session Manager it is. The zero value is what AWS's tools
@@ -33,7 +32,7 @@ type Service struct {
 	// Immutable.
 	config Config
 	aws    aws.Config
-	api    *ssm.Client
+	api    *caller      // of Systems Manager
 	http   *http.Client // of data channels
 }
 
@@ -64,11 +63,12 @@ func load(ctx context.Context, c Config) (*Service, error) {
 	if cfg.Region == "" {
 		return nil, s.fail("AWS configuration", "", &aws.MissingRegionError{})
 	}
-	s.api = ssm.NewFromConfig(cfg, func(o *ssm.Options) {
-		if c.EndpointSSM != "" {
-			o.BaseEndpoint = aws.String(c.EndpointSSM)
-		}
-	})
+	if s.aws.HTTPClient == nil {
+		s.aws.HTTPClient = awshttp.NewBuildableClient()
+	}
+	if s.api, err = s.newCaller(systemsManager, c.EndpointSSM); err != nil {
+		return nil, s.fail("AWS configuration", "", err)
+	}
 	s.http = &http.Client{Transport: s.transport()}
 	return s, nil
 }
@@ -111,6 +111,3 @@ func (s *Service) profile() string {
 	}
 	return ""
 }
-
-// endpoint is the API's URL if it is not the region's own.
-func (s *Service) endpoint() string { return aws.ToString(s.api.Options().BaseEndpoint) }

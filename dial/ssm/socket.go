@@ -97,7 +97,7 @@ func (s *Service) signUpgrade(ctx context.Context, u *url.URL) (http.Header, err
 		return nil, errForeignStream
 	}
 	nothing := sha256.Sum256(nil)
-	if err := v4.NewSigner().SignHTTP(ctx, credentials, request, hex.EncodeToString(nothing[:]), "ssmmessages", s.aws.Region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, credentials, request, hex.EncodeToString(nothing[:]), "ssmmessages", s.api.region, s.api.now()); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	return request.Header, nil

@@ -8,11 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ssm"
-	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
 // Node is what Session Manager knows of a managed node. Its texts are the node's
@@ -29,7 +26,7 @@ type Node struct {
 }
 
 // Online reports whether the node's agent answers.
-func (n *Node) Online() bool { return n.Status == string(types.PingStatusOnline) }
+func (n *Node) Online() bool { return n.Status == "Online" }
 
 func (n *Node) seen() string {
 	if n.LastPing.IsZero() {
@@ -69,8 +66,11 @@ func (e *OfflineError) Error() string {
 	return fmt.Sprintf("the agent of %s is not connected (%s, last seen %s)", printable(e.Node.ID), printable(e.Node.Status), e.Node.seen())
 }
 
-// direct are targets that need no looking up.
-var direct = regexp.MustCompile(`^(i-[0-9a-f]{8,17}|mi-[0-9a-f]{17}|ecs:[A-Za-z0-9_-]+_[A-Za-z0-9-]+_[A-Za-z0-9-]+)$`)
+// direct are targets that need no looking up. It is made when it is needed, since
+// every start of a program pays for what it has ready.
+var direct = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(i-[0-9a-f]{8,17}|mi-[0-9a-f]{17}|ecs:[A-Za-z0-9_-]+_[A-Za-z0-9-]+_[A-Za-z0-9-]+)$`)
+})
 
 // maxNodes is how many nodes are listed at most.
 const maxNodes = 10_000
@@ -82,19 +82,25 @@ func (s *Service) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, s.fail("ssm:DescribeInstanceInformation", "", err)
 }
 
-func (s *Service) nodes(ctx context.Context, filters ...types.InstanceInformationStringFilter) (nodes []Node, err error) {
-	pages := ssm.NewDescribeInstanceInformationPaginator(s.api, &ssm.DescribeInstanceInformationInput{Filters: filters, MaxResults: aws.Int32(50)})
-	for pages.HasMorePages() && len(nodes) < maxNodes {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
+func (s *Service) nodes(ctx context.Context, filters ...filter) (nodes []Node, err error) {
+	in := &describeInstances{Filters: filters, MaxResults: 50}
+	for len(nodes) < maxNodes {
+		var page instances
+		if err := s.api.call(ctx, "DescribeInstanceInformation", in, &page); err != nil {
 			return nil, err
 		}
 		for _, i := range page.InstanceInformationList {
-			n := Node{ID: aws.ToString(i.InstanceId), Name: aws.ToString(i.Name), Computer: aws.ToString(i.ComputerName), IP: aws.ToString(i.IPAddress),
-				AgentVersion: aws.ToString(i.AgentVersion), Status: string(i.PingStatus), LastPing: aws.ToTime(i.LastPingDateTime)}
-			n.Platform = strings.TrimSpace(aws.ToString(i.PlatformName) + " " + aws.ToString(i.PlatformVersion))
+			n := Node{ID: i.InstanceID, Name: i.Name, Computer: i.ComputerName, IP: i.IPAddress, AgentVersion: i.AgentVersion, Status: i.PingStatus}
+			n.Platform = strings.TrimSpace(i.PlatformName + " " + i.PlatformVersion)
+			if i.LastPingDateTime > 0 {
+				n.LastPing = time.UnixMilli(int64(i.LastPingDateTime * 1000))
+			}
 			nodes = append(nodes, n)
 		}
+		if page.NextToken == "" || page.NextToken == in.NextToken {
+			break
+		}
+		in.NextToken = page.NextToken
 	}
 	return nodes, nil
 }
@@ -105,7 +111,7 @@ func (s *Service) nodes(ctx context.Context, filters ...types.InstanceInformatio
 // that are online are an AmbiguousError. It takes the permission
 // ssm:DescribeInstanceInformation unless the target is an id.
 func (s *Service) Find(ctx context.Context, target string) (id string, err error) {
-	if direct.MatchString(target) {
+	if direct().MatchString(target) {
 		return target, nil
 	}
 	if target == "" || strings.HasPrefix(target, "=") {
@@ -136,7 +142,7 @@ func (s *Service) search(ctx context.Context, target string) ([]Node, error) {
 	if !tag {
 		key, value = "Name", target
 	}
-	found, err := s.nodes(ctx, types.InstanceInformationStringFilter{Key: aws.String("tag:" + key), Values: []string{value}})
+	found, err := s.nodes(ctx, filter{"tag:" + key, []string{value}})
 	if err != nil || len(found) > 0 || tag {
 		return found, err
 	}

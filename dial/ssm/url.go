@@ -9,13 +9,9 @@ import (
 	"strings"
 )
 
-// awsDomains are what AWS's hosts end in.
-var awsDomains = []string{
-	".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn", ".amazonaws.eu",
-	".c2s.ic.gov", ".sc2s.sgov.gov", ".cloud.adc-e.uk", ".csp.hci.ic.gov",
-}
-
 var errForeignStream = errors.New("the data channel's URL is no wss:// one of AWS's ssmmessages service")
+
+var errNoURL = errors.New("a URL such as https://HOST is due")
 
 // streamURL checks where a data channel is said to be, since all that a session
 // carries and its token go there. A person's own endpoint replaces it. Loopback is
@@ -35,7 +31,7 @@ func (s *Service) streamURL(stream string) (*url.URL, error) {
 		return u, nil
 	}
 	if loopback(u.Hostname()) && (u.Scheme == "ws" || u.Scheme == "wss") {
-		if api, err := url.Parse(s.endpoint()); err == nil && loopback(api.Hostname()) {
+		if loopback(s.api.base.Hostname()) {
 			return u, nil
 		}
 	}
@@ -49,12 +45,15 @@ func (s *Service) streamURL(stream string) (*url.URL, error) {
 // endpoints included.
 func awsMessages(host string) bool {
 	host = strings.ToLower(host)
-	i := slices.IndexFunc(awsDomains, func(d string) bool { return strings.HasSuffix(host, d) })
-	if i < 0 {
-		return false
+	for _, p := range partitions {
+		for _, suffix := range []string{p.suffix, p.dualStack} {
+			if before, ok := strings.CutSuffix(host, "."+suffix); ok {
+				labels := strings.Split(before, ".")
+				return slices.Contains(labels, "ssmmessages") || slices.Contains(labels, "ssmmessages-fips")
+			}
+		}
 	}
-	labels := strings.Split(strings.TrimSuffix(host, awsDomains[i]), ".")
-	return slices.Contains(labels, "ssmmessages") || slices.Contains(labels, "ssmmessages-fips")
+	return false
 }
 
 func loopback(host string) bool {
@@ -69,7 +68,7 @@ func checkEndpoint(endpoint string) error {
 	case err != nil:
 		return err
 	case u.Host == "" || u.User != nil || u.RawQuery != "" || strings.Trim(u.Path, "/") != "":
-		return errors.New("a URL such as https://HOST is due")
+		return errNoURL
 	case u.Scheme == "https" || u.Scheme == "wss":
 		return nil
 	case (u.Scheme == "http" || u.Scheme == "ws") && loopback(u.Hostname()):
