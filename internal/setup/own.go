@@ -6,11 +6,12 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // plainWords are command lines that mean to a shell what they look like: words
 // between blanks.
-var plainWords = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./\- ]+$`)
+var plainWords = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./\- ]+$`) })
 
 // own is what dials instead of a ProxyCommand that would start this program once
 // more; nil if the command is another.
@@ -32,7 +33,7 @@ func (r *Route) own() func(context.Context, string) (net.Conn, error) {
 //
 // and nil for any other, among them all that a shell would have to read.
 func ownWords(line string) []string {
-	if !plainWords.MatchString(line) {
+	if !plainWords().MatchString(line) {
 		return nil
 	}
 	words := strings.Fields(line)

@@ -1,6 +1,6 @@
 package transport
 
-import "regexp"
+import "strings"
 
 // Quirks are what a peer is known to do: a server when a client is ahead of its
 // answers, and both as senders. Where nothing is known, a client waits.
@@ -18,18 +18,24 @@ type Quirks struct {
 	Paces bool
 }
 
-// The tests TestExpect and TestAhead prove these against the servers themselves.
-var (
-	skipsWrongGuess = regexp.MustCompile(`^SSH-2\.0-(OpenSSH_([6-9]|\d\d)|adit|Go|dropbear)`)
-	bearsEarlyOpen  = regexp.MustCompile(`^SSH-2\.0-(OpenSSH_([6-9]|\d\d)|adit)`)
-	paces           = regexp.MustCompile(`^SSH-2\.0-adit`)
-)
-
 // QuirksOf returns what is known about a peer by its version line.
+// The tests TestExpect and TestAhead prove it against the servers themselves.
 func QuirksOf(version string) Quirks {
-	return Quirks{
-		SkipsWrongGuess: skipsWrongGuess.MatchString(version),
-		BearsEarlyOpen:  bearsEarlyOpen.MatchString(version),
-		Paces:           paces.MatchString(version),
+	name, two := strings.CutPrefix(version, "SSH-2.0-")
+	if !two {
+		return Quirks{}
 	}
+	ours, openSSH := strings.HasPrefix(name, "adit"), isOpenSSH6(name)
+	return Quirks{
+		SkipsWrongGuess: ours || openSSH || strings.HasPrefix(name, "Go") || strings.HasPrefix(name, "dropbear"),
+		BearsEarlyOpen:  ours || openSSH,
+		Paces:           ours,
+	}
+}
+
+// isOpenSSH6 reports whether a server calls itself OpenSSH 6 or newer.
+func isOpenSSH6(name string) bool {
+	v, ok := strings.CutPrefix(name, "OpenSSH_")
+	digit := func(i int) bool { return i < len(v) && v[i] >= '0' && v[i] <= '9' }
+	return ok && digit(0) && (v[0] >= '6' || digit(1))
 }
