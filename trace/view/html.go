@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/adit-ssh/adit/trace"
@@ -24,7 +25,8 @@ var (
 	//go:embed ladder.html
 	ladderHTML string
 
-	ladderPage = template.Must(template.New("ladder").Parse(ladderHTML))
+	// Read when it is needed: every start of adit would pay for it.
+	ladderPage = sync.OnceValue(func() *template.Template { return template.Must(template.New("ladder").Parse(ladderHTML)) })
 )
 
 // page is what the template draws.
@@ -100,7 +102,7 @@ func (l *Ladder) WriteHTML(w io.Writer, broken error) error {
 	if len(p.Conns) > 0 {
 		p.Title = "adit trace: " + p.Conns[0].Title
 	}
-	return ladderPage.Execute(w, p)
+	return ladderPage().Execute(w, p)
 }
 
 func (l *Ladder) pageConn(c *conversation) pageConn {
