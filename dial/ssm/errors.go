@@ -111,6 +111,9 @@ func (e *Error) Hint() string {
 		case strings.HasPrefix(code, "HTTP status"):
 			return "that was not AWS: is there a proxy in between (HTTPS_PROXY), or another program behind the endpoint?"
 		}
+		if hint := pushHints[api.ErrorCode()]; hint != "" {
+			return hint
+		}
 	}
 	if refused, ok := errors.AsType[*upgradeRefused](e.Err); ok {
 		if refused.status == 403 {
@@ -143,6 +146,12 @@ func (e *Error) Hint() string {
 	}
 	if _, ok := errors.AsType[config.AssumeRoleTokenProviderNotSetError](e.Err); ok {
 		return strings.TrimSpace("the role wants a code (MFA), which is not asked for here. With AWS's command: eval \"$(aws configure export-credentials --format env "+e.withProfile()) + ")\""
+	}
+	if errors.Is(e.Err, errNoInstance) {
+		return "--push-key ssm works for hybrid nodes too"
+	}
+	if e, ok := errors.AsType[*commandError](e.Err); ok && e.run.ResponseCode == noSuchUser {
+		return "images have ec2-user, ubuntu, admin or another: say it before the @, or with --user"
 	}
 	if e, ok := errors.AsType[*ssmsession.ClosedError](e.Err); ok && strings.Contains(e.Output, "ipc messaging") {
 		return "AWS's agent says that when nothing listens on the port"

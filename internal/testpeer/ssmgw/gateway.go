@@ -24,13 +24,24 @@ type Gateway struct {
 	Certificate *tls.Certificate
 	// Deny are API actions, such as ssm:StartSession, that nobody may do.
 	Deny []string
+	// Refuse has the errors of API actions, such as ssm:StartSession, that fail: a code,
+	// a blank and a message.
+	Refuse map[string]string
+	// Authorize is told of keys that SendSSHPublicKey brings, as an instance with EC2
+	// Instance Connect's package is; nil drops them.
+	Authorize func(user, key string)
+	// Run runs a script as SendCommand has it and says how it ended; see Machine. Nil
+	// is a node that does not run commands.
+	Run func(script string) (stderr string, status int)
+
+	running sync.WaitGroup // of Run
 
 	mu       sync.Mutex
 	sessions map[string]*session // guarded by mu, as all below
 	count    int
 	events   []string
 	pushed   []PushedKey
-	commands [][]string
+	commands []*command
 	failures int // of ResumeSession
 	conns    []*Conn
 }
@@ -212,6 +223,7 @@ func (g *Gateway) Close() {
 	conns := g.conns
 	g.conns = nil
 	g.mu.Unlock()
+	g.running.Wait()
 	for _, s := range sessions {
 		s.up.close()
 		s.down.close()

@@ -22,7 +22,7 @@ import (
 const AccessKey = "AKIDADITTESTS0000000"
 
 // Serve puts the gateway on loopback until the test ends, and returns its URL:
-// the endpoint of SSM, of EC2 Instance Connect, and of the data channels.
+// the endpoint of all services and of the data channels.
 func (g *Gateway) Serve(t testing.TB) string {
 	t.Helper()
 	url, stop, err := g.Listen()
@@ -65,6 +65,7 @@ func Env(url, home string) []string {
 	return []string{
 		"AWS_ACCESS_KEY_ID=" + AccessKey, "AWS_SECRET_ACCESS_KEY=secret", "AWS_REGION=eu-central-1",
 		"AWS_ENDPOINT_URL_SSM=" + url, "AWS_ENDPOINT_URL_EC2_INSTANCE_CONNECT=" + url,
+		"AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API=" + url,
 		"AWS_CONFIG_FILE=" + home + "/aws-config", "AWS_SHARED_CREDENTIALS_FILE=" + home + "/aws-credentials",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1",
 	}
@@ -103,8 +104,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.g.note("%s", action)
 	service, verb := "ssm", "ssm:"+action
-	if action == "SendSSHPublicKey" {
+	switch action {
+	case "SendSSHPublicKey":
 		service, verb = "ec2-instance-connect", "ec2-instance-connect:"+action
+	case "GetResources":
+		service, verb = "tagging", "tag:"+action
 	}
 	if signedFor(r) != service {
 		refuse(w, "UnrecognizedClientException", "The security token included in the request is invalid.")
@@ -113,6 +117,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(h.g.Deny, verb) {
 		refuse(w, "AccessDeniedException", "User: arn:aws:iam::123456789012:user/tester is not authorized to perform: "+verb+
 			" on resource: arn:aws:ec2:eu-central-1:123456789012:instance/i-0123456789abcdef0 because no identity-based policy allows the "+verb+" action")
+		return
+	}
+	if code, message, ok := strings.Cut(h.g.Refuse[verb], " "); ok {
+		refuse(w, code, message)
 		return
 	}
 	h.call(w, action, body)
@@ -128,7 +136,7 @@ func (h *handler) call(w http.ResponseWriter, action string, body []byte) {
 			Key    string
 			Values []string
 		}
-		NextToken string
+		NextToken, PaginationToken string
 	}
 	var alias struct {
 		SessionID string `json:"SessionId"`
@@ -190,15 +198,13 @@ func (h *handler) call(w http.ResponseWriter, action string, body []byte) {
 		}
 		reply(w, map[string]any{"InstanceInformationList": list})
 	case "SendSSHPublicKey":
-		h.g.mu.Lock()
-		h.g.pushed = append(h.g.pushed, PushedKey{in.InstanceID, in.InstanceOSUser, in.SSHPublicKey})
-		h.g.mu.Unlock()
-		reply(w, map[string]any{"RequestId": "r", "Success": true})
+		h.g.sendKey(w, PushedKey{in.InstanceID, in.InstanceOSUser, in.SSHPublicKey})
 	case "SendCommand":
-		h.g.mu.Lock()
-		h.g.commands = append(h.g.commands, in.Parameters["commands"])
-		h.g.mu.Unlock()
-		reply(w, map[string]any{"Command": map[string]any{"CommandId": "00000000-0000-4000-8000-000000000001"}})
+		h.g.sendCommand(w, body)
+	case "GetCommandInvocation":
+		h.g.invocation(w, body)
+	case "GetResources":
+		h.g.resources(w, in.PaginationToken)
 	default:
 		refuse(w, "UnknownOperationException", action)
 	}
@@ -214,13 +220,6 @@ func (g *Gateway) reachable(target string) bool {
 		return true
 	}
 	return slices.ContainsFunc(g.Nodes, func(n Node) bool { return n.ID == target && n.Status == "Online" })
-}
-
-// Commands are the shell commands of each SendCommand.
-func (g *Gateway) Commands() [][]string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return append([][]string(nil), g.commands...)
 }
 
 func reply(w http.ResponseWriter, v any) {

@@ -1,0 +1,67 @@
+# Lets a key log in as a user for a while: adit runs this as root on a node, with
+# these variables set before it. It leaves nothing behind but a log of AWS's.
+#
+#   adit_act   add: add the line, and remove it after adit_life seconds, whatever
+#              becomes of adit; remove: remove it now
+#   adit_user  whose authorized_keys it is
+#   adit_mark  what tells the line from all others
+#   adit_line  the line
+set -eu
+umask 077
+home=$(getent passwd "$adit_user" 2>/dev/null | cut -d: -f6)
+[ -n "$home" ] || home=$(ADIT=$adit_user awk -F: '$1 == ENVIRON["ADIT"] { print $6 }' /etc/passwd)
+if [ -z "$home" ]; then
+	printf 'there is no user %s on the node\n' "$adit_user" >&2
+	exit 64
+fi
+if [ ! -d "$home" ]; then
+	printf 'the user %s has no home folder on the node\n' "$adit_user" >&2
+	exit 65
+fi
+adit_dir=$home/.ssh
+export adit_act adit_mark adit_line adit_dir
+
+# All in the user's folder is done as the user: root would follow links there.
+adit_do=$(cat <<'END'
+set -eu
+umask 077
+file=$adit_dir/authorized_keys
+if [ "$adit_act" = add ]; then
+	[ -d "$adit_dir" ] || mkdir "$adit_dir"
+else
+	[ -f "$file" ] || exit 0
+fi
+# One change at a time, so that none is lost.
+exec 9<"$adit_dir"
+if command -v flock >/dev/null; then flock -w 5 9 || :; fi
+if [ "$adit_act" = add ]; then
+	[ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo >>"$file"
+	printf '%s\n' "$adit_line" >>"$file"
+	if command -v restorecon >/dev/null; then restorecon "$adit_dir" "$file" 2>/dev/null || :; fi
+	exit 0
+fi
+grep -qF -- "$adit_mark" "$file" || exit 0
+file=$(readlink -f "$file" 2>/dev/null || echo "$file")
+left=$(mktemp "$file.XXXXXX")
+cp -p "$file" "$left"
+grep -vF -- "$adit_mark" "$file" >"$left" || [ $? -eq 1 ]
+if [ -s "$left" ]; then mv -f "$left" "$file"; else rm -f "$left" "$file"; fi
+END
+)
+as_user() {
+	if [ "$(id -un)" = "$adit_user" ]; then
+		sh -c "$adit_do"
+	elif command -v runuser >/dev/null; then
+		runuser -u "$adit_user" -- sh -c "$adit_do"
+	else
+		su -s /bin/sh "$adit_user" -c "$adit_do"
+	fi
+}
+as_user
+[ "$adit_act" = add ] || exit 0
+(
+	trap '' HUP
+	sleep "$adit_life"
+	adit_act=remove
+	as_user
+) </dev/null >/dev/null 2>&1 &
