@@ -185,8 +185,9 @@ func TestSSMForward(t *testing.T) {
 func TestSSMList(t *testing.T) {
 	t.Parallel()
 	g := &ssmgw.Gateway{Nodes: []ssmgw.Node{
-		{ID: "mi-00000000000000002", Name: "cellar\x1b[2J", Status: "ConnectionLost"},
-		{ID: ssmNode, Computer: "web", IP: "10.0.0.5", Status: "Online", Version: "3.3.987.0", Platform: "Debian"},
+		{ID: "mi-00000000000000002", Name: "cellar\x1b[2J", Status: "ConnectionLost", Tags: map[string]string{"stage": "test\x1b[2J"}},
+		{ID: ssmNode, Computer: "web", IP: "10.0.0.5", Status: "Online", Version: "3.3.987.0", Platform: "Debian",
+			Tags: map[string]string{"Name": "front", "stage": "prod", "aws:cloudformation:stack-id": "arn:x", "Team": "a b"}},
 	}}
 	env := append(os.Environ(), ssmEnv(t, g)...)
 	run := func(args ...string) string {
@@ -200,15 +201,28 @@ func TestSSMList(t *testing.T) {
 	}
 	table := run("ssm", "ls")
 	lines := strings.Split(table, "\n")
-	if len(lines) < 3 || !regexp.MustCompile(`^`+ssmNode+` +web +Online +3.3.987.0 +10.0.0.5 +Debian$`).MatchString(lines[1]) || !strings.Contains(lines[2], "cellar[2J") {
+	if len(lines) < 3 || !regexp.MustCompile(`^`+ssmNode+` +front +Online +3.3.987.0 +10.0.0.5 +Debian +Team=a b stage=prod$`).MatchString(lines[1]) ||
+		!strings.Contains(lines[2], "cellar[2J") || !strings.Contains(lines[2], "stage=test[2J") {
 		t.Errorf("ls:\n%s", table)
 	}
-	var nodes []struct{ ID, Status, IP string }
-	if err := json.Unmarshal([]byte(run("ssm", "ls", "--json")), &nodes); err != nil || len(nodes) != 2 || nodes[0].IP != "10.0.0.5" {
+	var nodes []struct {
+		ID, Status, IP, Name string
+		Tags                 map[string]string
+	}
+	if err := json.Unmarshal([]byte(run("ssm", "ls", "--json")), &nodes); err != nil || len(nodes) != 2 || nodes[0].IP != "10.0.0.5" ||
+		nodes[0].Name != "front" || nodes[0].Tags["aws:cloudformation:stack-id"] != "arn:x" {
 		t.Errorf("ls --json: %+v, %v", nodes, err)
 	}
-	if got := run("__complete", "ssm", "i-"); !strings.Contains(got, ssmNode+"\tweb") || strings.Contains(got, "mi-") {
+	if got := run("__complete", "ssm", "i-"); !strings.Contains(got, ssmNode+"\tfront") || strings.Contains(got, "mi-") {
 		t.Errorf("completion:\n%s", got)
+	}
+	if got := run("__complete", "ssm", "fr"); !strings.HasPrefix(got, "front\t"+ssmNode) {
+		t.Errorf("completion of a name:\n%s", got)
+	}
+	env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{Nodes: g.Nodes, Deny: []string{"tag:GetResources"}})...)
+	table = run("ssm", "ls")
+	if !strings.Contains(table, "adit: notice: without tags: tag:GetResources: AccessDenied") || !regexp.MustCompile(ssmNode+` +web +Online.* -\n`).MatchString(table) {
+		t.Errorf("ls without tags:\n%s", table)
 	}
 }
 

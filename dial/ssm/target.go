@@ -23,6 +23,8 @@ type Node struct {
 	AgentVersion string    `json:"agent_version,omitempty"`
 	Status       string    `json:"status"` // Online, ConnectionLost, Inactive
 	LastPing     time.Time `json:"last_ping,omitzero"`
+	// Tags are those that Tags found.
+	Tags map[string]string `json:"tags,omitempty"`
 }
 
 // Online reports whether the node's agent answers.
