@@ -29,7 +29,7 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
            [-i identity_file] [-J jump_hosts] [-L [bind_address:]port:host:hostport]
            [-l user] [-m macs] [-O command] [-o option] [-P tag] [-p port]
            [-Q query] [-R [bind_address:]port[:host:hostport]] [-S path] [-W host:port]
-           [user@]host|ssh://[user@]host[:port] [command …]
+           [user@]host|ssh://[user@]host[:port]|ssm://[user@]target [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
   -R  have the server listen, and connect to host:hostport on this side; without
@@ -63,6 +63,8 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -v  tell what happens; -vv adds channels, -vvv every message
   -q  no warnings, and no errors of the connection: the exit status tells
   -E  append what is told to a file; -y tells it to the system's log
+  --push-key eic|ssm|auto  with ssm://TARGET: log in with a key made for this login,
+      which EC2 Instance Connect or Run Command lets in for a minute (adit ssm --help)
   --trace FILE[,LEVEL]  record the connection's messages: FILE.jsonl for adit trace,
       FILE.pcapng for Wireshark, others as text. LEVEL is conn, channel, packet
       (the default) or data; or -o AditTrace=FILE[,LEVEL]
@@ -183,9 +185,13 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
-	c, err := a.connect(ctx, conf, cfg)
-	if err != nil {
+	if err := a.pushing.prepare(cfg, conf.User); err != nil {
 		return err
+	}
+	c, err := a.connect(ctx, conf, cfg)
+	defer a.pushing.remove(ctx)()
+	if err != nil {
+		return a.pushing.explain(err)
 	}
 	defer c.Close()
 	a.tellLogin(c)
@@ -293,7 +299,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 
 // route completes the way to the server.
 func (a *sshArgs) route() error {
-	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, ownCommand
+	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, a.pushing.command
 	if a.Route.Command != "-" {
 		return nil
 	}

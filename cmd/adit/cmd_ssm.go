@@ -38,6 +38,15 @@ TARGET is an instance (i-…), a hybrid node (mi-…), a container
 private address; of several nodes, the one that is online. adit ssm ls lists
 them. "adit ssh ssm://[USER@]TARGET" logs in without any configuration.
 
+--push-key lets a key log in for a minute, once the session stands. eic asks EC2
+Instance Connect, which takes ec2-instance-connect:SendSSHPublicKey and an instance
+with its package; ssm has root on the node put the key into authorized_keys and remove
+it again, which takes ssm:SendCommand and ssm:GetCommandInvocation; auto is the first,
+or else the second.
+
+  ProxyCommand adit ssm --push-key eic --user %r --identity ~/.ssh/id_ed25519 %h %p
+  adit ssh --push-key eic ssm://ec2-user@i-0123456789abcdef0     (needs no key at all)
+
 Credentials come as for aws: environment, ~/.aws, SSO, roles, the instance's.
 Files and tokens are read anew whenever a session is resumed. The session needs
 the permissions ssm:StartSession, ssm:ResumeSession and ssm:TerminateSession, and
@@ -56,6 +65,7 @@ type ssmArgs struct {
 
 	local, remote string
 	noInband      bool
+	push          keyPush
 	timeout       time.Duration
 	log           string
 }
@@ -103,6 +113,7 @@ func (a *ssmArgs) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&a.parameters, "parameter", nil, "a parameter of the document, NAME=VALUE")
 	f.IntVar(&a.options.MaxChunk, "max-payload", 0, "bytes in a message, 1024 to 65536; bulk data grows to it (default 16384)")
 	f.StringVar(&a.options.Reason, "reason", "", "a reason that is kept with the session")
+	a.push.flags(f)
 }
 
 func (a *ssmArgs) configFlags(f *pflag.FlagSet) {
@@ -134,7 +145,10 @@ func (a *ssmArgs) read(args []string) (err error) {
 		}
 		a.options.Parameters[name] = append(a.options.Parameters[name], value)
 	}
-	return a.readForward(len(args) == 2)
+	if err := a.readForward(len(args) == 2); err != nil {
+		return err
+	}
+	return a.push.check(a.local != "")
 }
 
 func portNumber(s string) (int, error) {
@@ -186,8 +200,7 @@ func (a *ssmArgs) run(ctx context.Context) error {
 		Timeout: a.timeout, NotSSH: a.noInband, Program: "adit_" + version, Hint: a.hint,
 		Telling: func(err error) { teller.tell(a.portError(err)) },
 		Dial: func(ctx context.Context) (net.Conn, error) {
-			c, err := ssm.Dial(ctx, a.config, a.options)
-			return c, err
+			return a.dial(ctx)
 		},
 	}
 	dial := p.Dial
@@ -308,6 +321,15 @@ func (a *ssmArgs) hint(err error) string { return hint(a.portError(err)) }
 // ownCommand makes what dials for `adit ssm …` as somebody's ProxyCommand, which
 // so needs no process of its own.
 func ownCommand(words []string) func(context.Context) (net.Conn, error) {
+	if a := ownArgs(words); a != nil {
+		return a.dial
+	}
+	return nil
+}
+
+// ownArgs reads the command line of an `adit ssm …`; nil if it is none, or a bad one,
+// which will say so itself.
+func ownArgs(words []string) *ssmArgs {
 	if words[0] != "ssm" {
 		return nil
 	}
@@ -317,9 +339,9 @@ func ownCommand(words []string) func(context.Context) (net.Conn, error) {
 	f.Usage = func() {}
 	a.flags(f)
 	if f.Parse(words[1:]) != nil || a.read(f.Args()) != nil {
-		return nil // it will say what is wrong
+		return nil
 	}
-	return func(ctx context.Context) (net.Conn, error) { return ssm.Dial(ctx, a.config, a.options) }
+	return a
 }
 
 // noteTo appends an error to a log.

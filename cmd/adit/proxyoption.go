@@ -8,15 +8,16 @@ import (
 	"github.com/adit-ssh/adit/internal/setup"
 )
 
-// proxyOption reads -o AditProxy=…, which is adit's own: ssh_config has no word
-// for a proxy of this kind. It stands on the command line only, for ssh would
-// refuse a file that has it.
-func proxyOption(option string) (proxy string, ok bool) {
-	const name = "aditproxy"
+// proxyOption reads -o AditProxy=…: ssh_config has no word for a proxy of this kind.
+func proxyOption(option string) (proxy string, ok bool) { return ownOption(option, "AditProxy") }
+
+// ownOption reads -o NAME=…, which is adit's own. It stands on the command line only,
+// for ssh would refuse a file that has it.
+func ownOption(option, name string) (value string, ok bool) {
 	if len(option) <= len(name) || !strings.EqualFold(option[:len(name)], name) {
 		return "", false
 	}
-	value := strings.TrimLeft(option[len(name):], " \t")
+	value = strings.TrimLeft(option[len(name):], " \t")
 	if value == option[len(name):] && !strings.HasPrefix(value, "=") {
 		return "", false
 	}

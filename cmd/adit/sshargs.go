@@ -26,6 +26,7 @@ type sshArgs struct {
 	stdio       *forward.Spec
 	proxy       string // -o AditProxy
 	tracing     tracing
+	pushing     *pushing // --push-key
 	verbose     int
 	print       bool // -G
 	version     bool
@@ -184,6 +185,9 @@ func (a *sshArgs) apply(o option) (err error) {
 		if proxy, ok := proxyOption(o.value); ok {
 			a.proxy = cmp.Or(a.proxy, proxy)
 			return nil
+		}
+		if way, ok := ownOption(o.value, "AditPushKey"); ok {
+			return a.pushKey(way)
 		}
 		words := strings.FieldsFunc(o.value, func(r rune) bool { return strings.ContainsRune(" \t=\"", r) })
 		if a.target.User != "" && len(words) == 2 && strings.EqualFold(words[0], "User") {

@@ -27,7 +27,7 @@ type tracing struct {
 
 // longOptions are the options of `adit ssh` that are no letters, and their names
 // for -o.
-var longOptions = map[string]string{"--trace": "AditTrace", "--keylog": "AditKeyLog"}
+var longOptions = map[string]string{"--trace": "AditTrace", "--keylog": "AditKeyLog", "--push-key": "AditPushKey"}
 
 // spellLong puts -o in the place of long options, up to the first argument that
 // is no flag.

@@ -61,6 +61,9 @@ func hint(err error) string {
 	if e, ok := errors.AsType[*knownhosts.MismatchError](err); ok && !strings.HasPrefix(e.Want[0].File, "KnownHostsCommand-") {
 		return fmt.Sprintf("if the server was really replaced: ssh-keygen -f '%s' -R '%s', and connect again", e.Want[0].File, e.Host)
 	}
+	if e, ok := errors.AsType[*pushError](err); ok {
+		return e.hint
+	}
 	if e, ok := errors.AsType[*adit.AuthError](err); ok {
 		return authHint(e)
 	}
