@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -325,6 +327,24 @@ func TestSSMRefusedPort(t *testing.T) {
 	for _, want := range []string{"ipc messaging received timeout", "adit: hint: AWS's agent says that when nothing listens on the port"} {
 		if err == nil || !strings.Contains(string(out), want) {
 			t.Errorf("%v; it does not say %q:\n%s", err, want, out)
+		}
+	}
+}
+
+// The way to AWS may lead through a proxy, which may not let us.
+func TestSSMProxy(t *testing.T) {
+	t.Parallel()
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusProxyAuthRequired) }))
+	defer proxy.Close()
+	for name, c := range map[string]struct{ proxy, text, hint string }{
+		"nobody is there": {"http://" + testpeer.RefusedAddr(t), "connect to the proxy: connection refused", "NO_PROXY"},
+		"a login":         {proxy.URL, "Proxy Authentication Required", "USER:PASSWORD@"},
+	} {
+		cmd := exec.Command("adit", "ssm", "ls")
+		cmd.Env = append(os.Environ(), append(ssmgw.Env("", t.TempDir()), "HTTPS_PROXY="+c.proxy, "NO_PROXY=", "no_proxy=", "https_proxy="+c.proxy)...)
+		out, err := cmd.CombinedOutput()
+		if err == nil || !strings.Contains(string(out), c.text) || !strings.Contains(string(out), c.hint) {
+			t.Errorf("%s: %v\n%s\nwant %q, %q", name, err, out, c.text, c.hint)
 		}
 	}
 }

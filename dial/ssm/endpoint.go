@@ -69,11 +69,11 @@ func (s *Service) endpoint(svc *awsService, own string) (base *url.URL, region s
 		return nil, "", fmt.Errorf("FIPS endpoints are asked for (AWS_USE_FIPS_ENDPOINT, use_fips_endpoint), and so is the endpoint %s: leave one out", printable(own))
 	case own != "" && both:
 		return nil, "", fmt.Errorf("dual-stack endpoints are asked for (AWS_USE_DUALSTACK_ENDPOINT, use_dualstack_endpoint), and so is the endpoint %s: leave one out", printable(own))
+	case !hostLabel(region):
+		return nil, "", fmt.Errorf("%q is no region", region)
 	case own != "":
 		base, err = apiURL(own)
 		return base, region, err
-	case !hostLabel(region):
-		return nil, "", fmt.Errorf("%q is no region", region)
 	}
 	p, host := partitionOf(region), svc.host
 	if fips && !(svc.govFIPS && !both && strings.HasPrefix(region, "us-gov-")) {

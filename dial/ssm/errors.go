@@ -4,17 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
+	"net/url"
 	"strings"
-	"sync"
+	"syscall"
 	"unicode"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
 	"github.com/aws/smithy-go"
-
-	"github.com/adit-ssh/adit/internal/ssmsession"
 )
 
 // Error is what did not go well with Session Manager.
@@ -62,108 +59,66 @@ func (e *Error) reason() string {
 	if e.expiredLogin() {
 		return "the login at AWS (SSO) has expired"
 	}
+	if e.noLogin() {
+		return "there is no login at AWS, or it has expired"
+	}
+	if noCredentials(e.Err) {
+		return "there are no AWS credentials"
+	}
+	if _, ok := errors.AsType[config.AssumeRoleTokenProviderNotSetError](e.Err); ok {
+		return "the profile's role wants a code (MFA)"
+	}
+	return operation(e.Err) + e.cause()
+}
+
+// operation names what the library was doing for credentials, such as STS AssumeRole,
+// with a colon; "" for calls of ours.
+func operation(err error) string {
+	if op, ok := errors.AsType[*smithy.OperationError](err); ok {
+		return op.Service() + " " + op.Operation() + ": "
+	}
+	return ""
+}
+
+// cause is what went wrong, without the library's words around it.
+func (e *Error) cause() string {
 	if api, ok := errors.AsType[smithy.APIError](e.Err); ok {
 		return printable(api.ErrorCode() + ": " + api.ErrorMessage())
 	}
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok {
 		return fmt.Sprintf("look up %s: %s", dns.Name, dns.Err)
 	}
-	if noCredentials(e.Err) {
-		return "there are no AWS credentials"
+	if text := unreached(e.Err); text != "" {
+		return text
+	}
+	if own, ok := errors.AsType[*credentialsError](e.Err); ok {
+		return "no credentials: " + printable(strings.TrimPrefix(own.err.Error(), "failed to refresh cached credentials, "))
 	}
 	return printable(e.Err.Error())
 }
 
-// denied finds the action in AWS's text about a missing permission.
-var denied = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)`)
-})
-
-// Hint says what might help, in one line for a person; "" if nothing is known.
-func (e *Error) Hint() string {
-	if e.expiredLogin() {
-		return strings.TrimSpace("log in again: aws sso login " + e.withProfile())
-	}
-	if refusedWith(e.Err, "TargetNotConnected") {
-		return "is the instance running in this region and account, with amazon-ssm-agent and a role that has AmazonSSMManagedInstanceCore? adit ssm ls lists the nodes"
-	}
-	if api, ok := errors.AsType[smithy.APIError](e.Err); ok {
-		if m := denied().FindStringSubmatch(api.ErrorMessage()); m != nil {
-			return "the IAM policy must allow " + m[1] + " on that resource"
-		}
-		switch code := api.ErrorCode(); {
-		case strings.HasPrefix(code, "AccessDenied"), code == "AuthException":
-			if _, ok := errors.AsType[*credentialsError](e.Err); ok {
-				return "the credentials that the profile starts from may not have that role: look at role_arn and its trust policy"
-			}
-			return "the IAM policy must allow " + e.Stage
-		case code == "InvalidSignatureException" && strings.Contains(api.ErrorMessage(), "Signature expired"),
-			code == "InvalidSignatureException" && strings.Contains(api.ErrorMessage(), "not yet current"), code == "RequestTimeTooSkewed":
-			return "is this machine's clock right?"
-		case strings.HasPrefix(code, "ExpiredToken"), code == "RequestExpired":
-			return "the credentials have expired: get new ones; is this machine's clock right?"
-		case code == "UnrecognizedClientException", code == "InvalidClientTokenId", code == "InvalidSignatureException", code == "SignatureDoesNotMatch":
-			return "AWS does not know the credentials: check --profile, and AWS_ACCESS_KEY_ID in the environment, which goes before"
-		case code == "InvalidDocument":
-			return "AWS-StartSSHSession is the usual one; own documents are per region and account"
-		case strings.Contains(code, "Throttl"):
-			return "too many requests at once in this account: try again in a moment"
-		case strings.HasPrefix(code, "HTTP status"):
-			return "that was not AWS: is there a proxy in between (HTTPS_PROXY), or another program behind the endpoint?"
-		}
-		if hint := pushHints[api.ErrorCode()]; hint != "" {
-			return hint
-		}
-	}
-	if refused, ok := errors.AsType[*upgradeRefused](e.Err); ok {
-		if refused.status == 403 {
-			return "the IAM policy must allow ssmmessages:OpenDataChannel on the session"
-		}
-		return "is there a proxy in between that does not do WebSockets?"
-	}
-	switch _, missing := errors.AsType[*aws.MissingRegionError](e.Err); {
-	case missing:
-		return "say which region: --region, AWS_REGION, or region = … in ~/.aws/config"
-	case errors.Is(e.Err, errForeignStream):
-		return "--endpoint-ssmmessages says where data channels are, if AWS's own host is not to be used"
-	case noCredentials(e.Err):
-		return "choose a profile with --profile or AWS_PROFILE; aws configure or aws configure sso makes one"
-	}
-	if _, ok := errors.AsType[config.SharedConfigProfileNotExistError](e.Err); ok {
-		return "aws configure list-profiles shows those that there are"
-	}
-	if _, ok := errors.AsType[*net.DNSError](e.Err); ok {
-		return "is the region's name right, and the network up? In a private network it takes VPC endpoints for ssm and ssmmessages"
-	}
-	if _, ok := errors.AsType[*AmbiguousError](e.Err); ok {
-		return "say one of them by its id"
-	}
-	if _, ok := errors.AsType[*NotFoundError](e.Err); ok {
-		return "adit ssm ls lists the nodes of this region and account"
-	}
-	if _, ok := errors.AsType[*OfflineError](e.Err); ok {
-		return "is the instance running, with amazon-ssm-agent and a way to the ssm and ssmmessages endpoints?"
-	}
-	if _, ok := errors.AsType[config.AssumeRoleTokenProviderNotSetError](e.Err); ok {
-		return strings.TrimSpace("the role wants a code (MFA), which is not asked for here. With AWS's command: eval \"$(aws configure export-credentials --format env "+e.withProfile()) + ")\""
-	}
-	if errors.Is(e.Err, errNoInstance) {
-		return "--push-key ssm works for hybrid nodes too"
-	}
-	if e, ok := errors.AsType[*commandError](e.Err); ok && e.run.ResponseCode == noSuchUser {
-		return "images have ec2-user, ubuntu, admin or another: say it before the @, or with --user"
-	}
-	if e, ok := errors.AsType[*ssmsession.ClosedError](e.Err); ok && strings.Contains(e.Output, "ipc messaging") {
-		return "AWS's agent says that when nothing listens on the port"
-	}
-	return ""
-}
-
-func (e *Error) withProfile() string {
-	if e.profile == "" {
+// unreached says which server a request did not reach, and why; "" for other errors.
+func unreached(err error) string {
+	request, ok := errors.AsType[*url.Error](err)
+	if !ok {
 		return ""
 	}
-	return "--profile " + printable(e.profile)
+	why := request.Err
+	if errno, ok := errors.AsType[syscall.Errno](why); ok {
+		why = errno
+	}
+	op, ok := errors.AsType[*net.OpError](request.Err)
+	switch {
+	case ok && op.Op == "proxyconnect":
+		return printable("connect to the proxy: " + why.Error())
+	case ok && op.Op == "dial" && op.Addr != nil:
+		return printable(fmt.Sprintf("connect to %s: %v", op.Addr, why))
+	}
+	host := ""
+	if u, err := url.Parse(request.URL); err == nil {
+		host = u.Host
+	}
+	return printable(fmt.Sprintf("ask %s: %v", host, why))
 }
 
 // expiredLogin reports whether a login by a browser has to be renewed.
@@ -175,6 +130,9 @@ func (e *Error) expiredLogin() bool {
 	return strings.Contains(text, "InvalidGrantException") || strings.Contains(text, "cached SSO token") ||
 		strings.Contains(text, "SSO session has expired")
 }
+
+// noLogin is expiredLogin for what `aws login` leaves.
+func (e *Error) noLogin() bool { return strings.Contains(e.Err.Error(), "please reauthenticate") }
 
 func noCredentials(err error) bool {
 	text := err.Error()

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Config says whose Session Manager it is. The zero value is what AWS's tools
@@ -48,7 +49,7 @@ func load(ctx context.Context, c Config) (*Service, error) {
 			return nil, &Error{Stage: "--endpoint-ssmmessages", Target: c.EndpointMessages, Err: err}
 		}
 	}
-	options := []func(*config.LoadOptions) error{config.WithAppID("adit")}
+	options := []func(*config.LoadOptions) error{config.WithAppID("adit"), config.WithLogger(logging.Nop{})}
 	if c.Profile != "" {
 		options = append(options, config.WithSharedConfigProfile(c.Profile))
 	}
