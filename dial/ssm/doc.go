@@ -3,7 +3,8 @@
 //
 // Load finds credentials, region and endpoints as AWS's own tools do. A Service
 // then dials (Dial: a port of a managed node, or of a host that the node reaches),
-// forwards many connections over one session (Tunnel), and lists nodes (Nodes).
+// forwards many connections over one session (Tunnel), lists nodes (Nodes, Tags), and
+// lets a key log in for a minute (Push).
 //
 // What it returns survives the hourly end of each WebSocket, network outages of
 // minutes, and what else is lost on the way. It can't half-close: the protocol

@@ -10,7 +10,7 @@ var tagging = &awsService{id: "Resource Groups Tagging API", host: "tagging", ta
 
 // Tags adds their tags to nodes, and to those without a name the tag Name. It takes
 // the permission tag:GetResources, and nothing of EC2: that one call has the tags of
-// instances and of hybrid nodes. Only nodes without tags are left as they are.
+// instances and of hybrid nodes. Nodes that have none are left as they are.
 func (s *Service) Tags(ctx context.Context, nodes []Node) error {
 	const action = "tag:GetResources"
 	api, err := s.newCaller(tagging, "")
