@@ -66,6 +66,7 @@ type ssmArgs struct {
 	local, remote string
 	noInband      bool
 	push          keyPush
+	service       atomic.Pointer[ssm.Service] // of the last dial
 	timeout       time.Duration
 	log           string
 }

@@ -108,6 +108,7 @@ func (a *ssmArgs) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.service.Store(s)
 	c, err := s.Dial(ctx, a.options)
 	if err != nil || a.push.way == "off" {
 		return c, err
@@ -251,9 +252,9 @@ func (p *pushing) open(ctx context.Context, way string) (gossh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := ssm.Load(ctx, p.args.config)
-	if err != nil {
-		return nil, err
+	s := p.args.service.Load() // so that nobody is asked for credentials twice
+	if s == nil {
+		return nil, errors.New("there is no session")
 	}
 	pushed, err := s.Push(ctx, ssm.Push{Target: p.args.options.Target, User: p.user, Key: authorizedLine(signer.PublicKey()), Way: way})
 	p.mu.Lock()

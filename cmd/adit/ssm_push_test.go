@@ -22,6 +22,7 @@ type pushable struct {
 	gateway *ssmgw.Gateway
 	server  *testpeer.Server
 	eic     string // what EC2 Instance Connect's package would tell sshd
+	env     []string
 }
 
 func newPushable(t *testing.T, config ...string) *pushable {
@@ -44,6 +45,7 @@ func (p *pushable) start(t *testing.T, words ...string) (out string, err error) 
 	t.Helper()
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), append(ssmEnv(t, p.gateway), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+	cmd.Env = append(cmd.Env, p.env...)
 	b, err := cmd.CombinedOutput()
 	p.gateway.Close() // waits for commands
 	return string(b), err
@@ -79,6 +81,26 @@ func TestSSMPushKey(t *testing.T) {
 				t.Errorf("%d commands, want one to add and one to remove, by ssm only", sent)
 			}
 		})
+	}
+}
+
+// Whoever gives credentials, and may have to ask a person, is asked once.
+func TestSSMPushKeyAsksOnce(t *testing.T) {
+	t.Parallel()
+	p := newPushable(t)
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho asked >>" + dir + "/asked\necho '{\"Version\":1,\"AccessKeyId\":\"" + ssmgw.AccessKey + "\",\"SecretAccessKey\":\"secret\"}'\n"
+	if err := os.WriteFile(dir+"/process", []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/config", []byte("[default]\ncredential_process = "+dir+"/process\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.env = []string{"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_CONFIG_FILE=" + dir + "/config"}
+	out, err := p.ssh(t, p.User, "--push-key=auto")
+	asked, _ := os.ReadFile(dir + "/asked")
+	if err != nil || !strings.Contains(out, "42") || string(asked) != "asked\n" {
+		t.Errorf("%v\n%s\nasked %q, want once", err, out, asked)
 	}
 }
 
