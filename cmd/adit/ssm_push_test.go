@@ -171,12 +171,13 @@ func TestSSMPushKeyFails(t *testing.T) {
 	}
 }
 
-// Below OpenSSH, with a key that it has.
+// As a ProxyCommand, with a key that the client has: of OpenSSH, and of adit ssh, which
+// runs it without a process.
 func TestSSMPushIdentity(t *testing.T) {
 	t.Parallel()
 	testpeer.Need(t, "ssh")
 	for _, way := range []string{"eic", "ssm", "auto"} {
-		for _, suffix := range []string{"", ".pub"} {
+		for suffix, client := range map[string][]string{"": {"ssh"}, ".pub": {"adit", "ssh"}} {
 			t.Run(way+suffix, func(t *testing.T) {
 				t.Parallel()
 				p := newPushable(t)
@@ -186,8 +187,8 @@ func TestSSMPushIdentity(t *testing.T) {
 					t.Fatal(err)
 				}
 				proxy := adit + " ssm --push-key " + way + " --user %r --identity " + key.Path + suffix + " %h %p"
-				out, err := p.start(t, "ssh", "-F", "none", "-p", strconv.Itoa(p.server.Port()), "-o", "ProxyCommand="+proxy, "-i", key.Path,
-					"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", p.User+"@"+ssmNode, "echo $((6*7))")
+				out, err := p.start(t, append(client, "-F", "none", "-p", strconv.Itoa(p.server.Port()), "-o", "ProxyCommand="+proxy, "-i", key.Path,
+					"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", p.User+"@"+ssmNode, "echo $((6*7))")...)
 				if err != nil || !strings.Contains(out, "42") || p.AuthorizedKeys() != "" {
 					t.Errorf("%v\n%s\n%q\nleft %q", err, out, p.gateway.Events(), p.AuthorizedKeys())
 				}
