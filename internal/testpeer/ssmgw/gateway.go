@@ -6,7 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"testing"
 	"time"
 )
 
@@ -44,6 +49,9 @@ type Gateway struct {
 	commands []*command
 	failures int // of ResumeSession
 	conns    []*Conn
+	noted    chan struct{} // closed at the next event; nil if nobody waits
+
+	frozen atomic.Bool
 }
 
 // Node is a managed node.
@@ -69,6 +77,7 @@ type session struct {
 	token   string
 	over    bool
 	passed  int64
+	carried int64
 	frames  int
 	closes  int
 	resumed int
@@ -80,6 +89,38 @@ func (g *Gateway) note(format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.events = append(g.events, fmt.Sprintf(format, args...))
+	if g.noted != nil {
+		close(g.noted)
+		g.noted = nil
+	}
+}
+
+// Await waits until an event has been so often.
+func (g *Gateway) Await(t testing.TB, event string, times int) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		g.mu.Lock()
+		n := 0
+		for _, e := range g.events {
+			if e == event {
+				n++
+			}
+		}
+		if g.noted == nil {
+			g.noted = make(chan struct{})
+		}
+		noted := g.noted
+		g.mu.Unlock()
+		if n >= times {
+			return
+		}
+		select {
+		case <-noted:
+		case <-limit:
+			t.Fatalf("%q was %d times, want %d: %q", event, n, times, g.Events())
+		}
+	}
 }
 
 // Events are what was asked of the gateway, in order: names of API calls and
@@ -196,16 +237,39 @@ func (g *Gateway) session(id string) *session {
 	return g.sessions[id]
 }
 
+// Freeze has data channels take nothing from clients any more, nor answer. The API
+// works.
+func (g *Gateway) Freeze() { g.frozen.Store(true) }
+
+// TerminateAll ends all sessions.
+func (g *Gateway) TerminateAll() {
+	for _, s := range g.all() {
+		g.TerminateSession(s.id)
+	}
+}
+
+// Carried is how many bytes each session has carried to its client, heads
+// included, in the order of their starts.
+func (g *Gateway) Carried() (carried []int64) {
+	for _, s := range g.all() {
+		s.mu.Lock()
+		carried = append(carried, s.carried)
+		s.mu.Unlock()
+	}
+	return carried
+}
+
+// all are the sessions, in the order of their starts.
+func (g *Gateway) all() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.SortedFunc(maps.Values(g.sessions), func(a, b *session) int { return strings.Compare(a.id, b.id) })
+}
+
 // Live is how many sessions have a worker.
 func (g *Gateway) Live() int {
-	g.mu.Lock()
-	sessions := make([]*session, 0, len(g.sessions))
-	for _, s := range g.sessions {
-		sessions = append(sessions, s)
-	}
-	g.mu.Unlock()
 	n := 0
-	for _, s := range sessions {
+	for _, s := range g.all() {
 		s.mu.Lock()
 		if !s.over {
 			n++
@@ -302,7 +366,7 @@ func (s *session) fromClient(c *Conn) {
 			return
 		}
 		total += int64(len(b))
-		if f.HalfOpenAfter > 0 && total >= f.HalfOpenAfter {
+		if f.HalfOpenAfter > 0 && total >= f.HalfOpenAfter || s.g.frozen.Load() {
 			<-c.gone
 			s.detach(c)
 			return
@@ -373,6 +437,9 @@ func (s *session) toClient(b []byte) {
 		return
 	}
 	if c.write(b) == nil {
+		s.mu.Lock()
+		s.carried += int64(len(b))
+		s.mu.Unlock()
 		s.count(c, int64(len(b)), false)
 	}
 }
