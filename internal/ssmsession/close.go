@@ -25,7 +25,7 @@ func (s *Session) Close() error {
 	first := !s.closing
 	s.closing = true
 	s.changed.Broadcast()
-	s.wakeLocked()
+	s.wakeWriter()
 	if !first {
 		s.mu.Unlock()
 		<-s.done

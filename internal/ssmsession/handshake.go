@@ -41,7 +41,7 @@ func (s *Session) handshakeRequestLocked(payload []byte) error {
 		}
 	}
 	s.out.controlLocked(ssmwire.PayloadHandshakeResponse, answer.Marshal())
-	s.wakeLocked()
+	s.wakeWriter()
 	s.refusal = refusal
 	return nil
 }
@@ -76,7 +76,7 @@ func (s *Session) handshakeCompleteLocked(payload []byte) error {
 	s.customer = c.CustomerMessage
 	s.state, s.opened = stateOpen, true
 	close(s.ready)
-	s.wakeLocked()
+	s.wakeWriter()
 	s.changed.Broadcast()
 	return nil
 }

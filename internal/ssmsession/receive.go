@@ -86,7 +86,7 @@ func (s *Session) acknowledgedLocked(payload []byte) {
 			s.endLocked(s.refusal) // the agent knows
 			return
 		}
-		s.wakeLocked()
+		s.wakeWriter()
 		s.changed.Broadcast() // Close waits for acks
 	}
 }
@@ -141,7 +141,13 @@ func (s *Session) ackLocked(f *ssmwire.Frame) {
 	}
 	s.out.acking[f.Sequence] = true
 	s.out.acks = append(s.out.acks, ack{f.ID, f.Sequence})
-	s.wakeLocked()
+	switch n := len(s.out.acks); {
+	case s.state != stateOpen, n == ackBatch:
+		s.wakeWriter()
+	case n == 1:
+		s.out.ackDue = s.now().Add(ackDelay)
+		s.ackTimer.Reset(ackDelay)
+	}
 }
 
 // deliverLocked acts on a message whose turn it is.
@@ -181,7 +187,7 @@ func (s *Session) waitLocked() {
 		s.blocked = false
 		s.out.progress = s.out.progress.Add(s.now().Sub(since)) // no ack could be seen
 		s.heard = s.now()
-		s.wakeLocked()
+		s.wakeWriter()
 	}
 }
 

@@ -29,6 +29,7 @@ const (
 func (s *Session) run() {
 	defer close(s.done)
 	defer s.stop()
+	defer s.ackTimer.Stop()
 	wait := time.Duration(0)
 	for again := false; ; again = true {
 		m, err := s.connect(again, &wait)
@@ -103,7 +104,7 @@ func (s *Session) pause(d time.Duration) bool {
 func (s *Session) serve(m Messages) error {
 	s.mu.Lock()
 	s.cut = false
-	s.wakeLocked()
+	s.wakeWriter()
 	s.mu.Unlock()
 	stop := context.AfterFunc(s.lifetime, func() { m.Close() }) // a write may wait in it
 	defer stop()

@@ -88,8 +88,11 @@ func (p *script) take() []ssmwire.Frame {
 	return sent
 }
 
-// acks are the sequence numbers that the client acknowledged by now.
+// acks are the sequence numbers that the client acknowledged by now, or does while
+// an ack may wait.
 func (p *script) acks() (sequences []int64) {
+	synctest.Wait()
+	<-time.After(ackDelay)
 	for _, f := range p.take() {
 		if f.Type == ssmwire.Acknowledge {
 			a, err := ssmwire.ParseAck(f.Payload)

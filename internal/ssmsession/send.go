@@ -14,6 +14,15 @@ const (
 	maxAcks    = 8192      // acks that wait; one that finds no room is asked for again
 )
 
+// An ack waits for others, or for data that it can leave with, so that not each
+// message costs a system call and a goroutine's turn. AWS's agent adds at least
+// 10 ms to the round trip that it measures before it sends anything again, and has
+// no window that acks would open.
+const (
+	ackDelay = 5 * time.Millisecond
+	ackBatch = 64
+)
+
 // Sizes of a message's payload, in bytes. AWS's plugin sends the first.
 const (
 	chunkLeast   = 1 << 10
@@ -53,6 +62,7 @@ type sender struct {
 	lost   []*message // to be sent again, oldest first
 	acks   []ack
 	acking map[int64]bool // the sequence numbers in acks
+	ackDue time.Time      // when the first of acks has waited long enough
 	extra  []*message     // handshake and flags that have no number yet
 
 	flight       list.List // of *message, in the order of transmission
@@ -83,24 +93,17 @@ type pick struct {
 	msgs []*message
 }
 
-// Most that is picked at once.
-const (
-	pickAcks  = 64
-	pickBytes = 256 << 10
-)
+// pickBytes is the most payload that is picked at once.
+const pickBytes = 256 << 10
 
 // pickLocked chooses what to send now: acks, then what was lost, then what is
-// new. open says that the handshake is over.
+// new. open says that the handshake is over, and the session is not.
 func (s *sender) pickLocked(now time.Time, open bool) (p pick) {
-	n := min(len(s.acks), pickAcks)
-	p.acks = append(p.acks, s.acks[:n]...)
-	for _, a := range p.acks {
-		delete(s.acking, a.sequence)
-	}
-	s.acks = s.acks[n:]
-	if len(s.acks) == 0 {
-		s.acks = nil
-	}
+	defer func() {
+		if len(p.msgs) > 0 || !open || len(s.acks) >= ackBatch || !now.Before(s.ackDue) {
+			p.acks = s.takeAcksLocked(now)
+		}
+	}()
 	bytes := 0
 	for bytes < pickBytes {
 		m := s.nextLocked(open)
@@ -112,6 +115,21 @@ func (s *sender) pickLocked(now time.Time, open bool) (p pick) {
 		p.msgs = append(p.msgs, m)
 	}
 	return p
+}
+
+// takeAcksLocked takes acks that are to leave now.
+func (s *sender) takeAcksLocked(now time.Time) []ack {
+	n := min(len(s.acks), ackBatch)
+	acks := s.acks[:n:n]
+	for _, a := range acks {
+		delete(s.acking, a.sequence)
+	}
+	if s.acks = s.acks[n:]; len(s.acks) == 0 {
+		s.acks = nil
+	} else {
+		s.ackDue = now
+	}
+	return acks
 }
 
 // nextLocked is one message to be sent now, or nil.

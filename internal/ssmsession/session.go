@@ -119,6 +119,7 @@ type Session struct {
 	lifetime context.Context
 	stop     context.CancelFunc
 	now      func() time.Time
+	ackTimer *time.Timer   // wakes the writer for acks that have waited
 	ready    chan struct{} // closed when the handshake is over
 	done     chan struct{} // closed when our goroutines have ended
 	wake     chan struct{} // one slot: the writer is to look again
@@ -171,6 +172,8 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 	s.in.ahead, s.out.acking = map[int64]early{}, map[int64]bool{}
 	s.out.window = newWindow()
 	s.out.chunk, s.out.chunkLimit = chunkLeast, o.MaxChunk
+	s.ackTimer = time.AfterFunc(time.Hour, s.wakeWriter)
+	s.ackTimer.Stop()
 	go s.run()
 	select {
 	case <-s.ready:
@@ -262,11 +265,11 @@ func (s *Session) endLocked(err error) {
 	}
 	s.state, s.err = stateEnded, err
 	s.changed.Broadcast()
-	s.wakeLocked()
+	s.wakeWriter()
 }
 
-// wakeLocked makes the writer look again.
-func (s *Session) wakeLocked() {
+// wakeWriter makes the writer look again.
+func (s *Session) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -321,7 +324,7 @@ func (s *Session) Write(p []byte) (int, error) {
 		if k := min(len(p)-n, queueLimit-s.out.queue.n); k > 0 {
 			s.out.queue.put(p[n : n+k])
 			n += k
-			s.wakeLocked()
+			s.wakeWriter()
 			continue
 		}
 		s.changed.Wait()
