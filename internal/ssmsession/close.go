@@ -9,17 +9,20 @@ import (
 )
 
 const (
-	// closeQuiet is how long Close waits without an acknowledgement.
-	closeQuiet = time.Second
+	// closeQuiet is how long Close waits without an acknowledgement, so that the API
+	// which ends a session that does not answer is called within a second.
+	closeQuiet = 700 * time.Millisecond
+	// terminateLimit is how long that call may take.
+	terminateLimit = time.Second
 	// closeLimit is how long it waits in all.
 	closeLimit = 10 * time.Second
 )
 
 // Close ends the session, so that the agent closes its connection to the target
 // now and not when the session's idle time is over. What was written goes before,
-// as long as the agent acknowledges something each second, for 10 s at most and not
+// as long as the agent acknowledges something each 0.7 s, for 10 s at most and not
 // beyond the write deadline; the error says if not all of it was. It is idempotent
-// and wakes Read and Write.
+// and wakes Read and Write; each call returns when all is done.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	first := !s.closing
@@ -28,9 +31,10 @@ func (s *Session) Close() error {
 	s.wakeWriter()
 	if !first {
 		s.mu.Unlock()
-		<-s.done
+		<-s.closed
 		return nil
 	}
+	defer close(s.closed)
 	terminated := s.finishLocked()
 	unsent := s.out.queue.n
 	for _, m := range s.out.kept {
@@ -45,7 +49,7 @@ func (s *Session) Close() error {
 	s.endLocked(nil)
 	s.mu.Unlock()
 	if !terminated && !ended && s.o.Terminate != nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), closeQuiet)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), terminateLimit)
 		s.o.Terminate(ctx) // if it fails, the session's idle time ends it
 		cancel()
 	}

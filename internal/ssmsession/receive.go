@@ -204,6 +204,8 @@ func (s *Session) channelClosedLocked(output string) error {
 		err = fmt.Errorf("%w: message %d is missing", errTruncated, s.in.expected)
 	case s.state != stateOpen && !s.opened:
 		err = &ClosedError{""}
+	case s.kind.Properties.Type == ssmwire.LocalPortForwarding && !s.closing:
+		err = &ClosedError{""} // the target's end is not told in these
 	}
 	s.endLocked(err)
 	return errEnded

@@ -22,6 +22,9 @@ const (
 	// writeTimeout is how long a WebSocket may not take what we send, until it is
 	// given up.
 	writeTimeout = time.Minute
+	// tellAfter is how long there is no WebSocket until somebody is told: shorter
+	// times are nobody's concern.
+	tellAfter = 10 * time.Second
 )
 
 // run connects, serves the WebSocket until it ends, and again. The gateway closes
@@ -31,6 +34,7 @@ func (s *Session) run() {
 	defer s.stop()
 	defer s.ackTimer.Stop()
 	wait := time.Duration(0)
+	useful := s.now() // when a WebSocket was last of use
 	for again := false; ; again = true {
 		m, err := s.connect(again, &wait)
 		if err != nil {
@@ -39,21 +43,35 @@ func (s *Session) run() {
 			s.mu.Unlock()
 			return
 		}
-		began := s.now()
+		began, before := s.now(), s.progress()
 		err = s.serve(m)
+		now := s.now()
+		if now.Sub(began) >= steady {
+			wait = 0
+		}
+		if wait == 0 || s.progress() != before {
+			useful = now
+		}
 		s.mu.Lock()
-		ended := s.state == stateEnded
-		if !ended {
+		switch {
+		case now.Sub(useful) >= s.o.ResumeFor:
+			s.endLocked(fmt.Errorf("for %v the gateway has ended each data channel at once: %w", s.o.ResumeFor, err))
+		case s.state != stateEnded:
 			s.out.againLocked(errors.Is(err, ErrTooBig))
 		}
+		ended := s.state == stateEnded
 		s.mu.Unlock()
 		if ended {
 			return
 		}
-		if s.now().Sub(began) >= steady {
-			wait = 0
-		}
 	}
+}
+
+// progress grows with all that arrives for the first time, either way.
+func (s *Session) progress() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.acked + uint64(s.in.expected)
 }
 
 // connect gets a WebSocket: the first at once or not at all, others for as long
@@ -62,7 +80,7 @@ func (s *Session) connect(again bool, wait *time.Duration) (Messages, error) {
 	if !again {
 		return s.o.Connect(s.lifetime, false, s.isBlocked)
 	}
-	began := s.now()
+	began, told := s.now(), false
 	for {
 		pause := *wait
 		*wait = min(retryMost, max(retryFirst, 2**wait))
@@ -82,7 +100,12 @@ func (s *Session) connect(again bool, wait *time.Duration) (Messages, error) {
 		if errors.Is(err, ErrOver) || s.lifetime.Err() != nil {
 			return nil, err
 		}
-		if s.now().Sub(began) >= s.o.ResumeFor {
+		away := s.now().Sub(began)
+		if away >= tellAfter && !told && s.o.Waiting != nil {
+			told = true
+			s.o.Waiting(err)
+		}
+		if away >= s.o.ResumeFor {
 			return nil, fmt.Errorf("the session could not be resumed for %v: %w", s.o.ResumeFor, err)
 		}
 	}

@@ -45,6 +45,10 @@ type Options struct {
 	// for it; 0 is 5 minutes. A target that does not read what it is sent looks
 	// the same.
 	StallTimeout time.Duration
+	// Waiting is told, once in each time without a WebSocket, that there has been
+	// none for 10 s, and why: Connect's last error. It must return soon. Nil tells
+	// nobody.
+	Waiting func(err error)
 	// Raw asks for one plain stream from documents of type LocalPortForwarding
 	// also where the agent could multiplex.
 	Raw bool
@@ -58,6 +62,10 @@ const (
 	resumeFor    = 5 * time.Minute
 	stallTimeout = 5 * time.Minute
 )
+
+// startLimit is how long Start waits for the agent: its worker takes a second, and
+// sessions that are started together wait for one another.
+const startLimit = time.Minute
 
 // ErrOver is a session that can't be resumed, because it has ended.
 var ErrOver = errors.New("the session is over")
@@ -122,6 +130,7 @@ type Session struct {
 	ackTimer *time.Timer   // wakes the writer for acks that have waited
 	ready    chan struct{} // closed when the handshake is over
 	done     chan struct{} // closed when our goroutines have ended
+	closed   chan struct{} // closed when the first Close is over
 	wake     chan struct{} // one slot: the writer is to look again
 
 	mu      sync.Mutex
@@ -166,7 +175,7 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 	if o.StallTimeout == 0 {
 		o.StallTimeout = stallTimeout
 	}
-	s := &Session{o: o, now: time.Now, ready: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s := &Session{o: o, now: time.Now, ready: make(chan struct{}), done: make(chan struct{}), closed: make(chan struct{}), wake: make(chan struct{}, 1)}
 	s.changed.L = &s.mu
 	s.lifetime, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.in.ahead, s.out.acking = map[int64]early{}, map[int64]bool{}
@@ -174,6 +183,8 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 	s.out.chunk, s.out.chunkLimit = chunkLeast, o.MaxChunk
 	s.ackTimer = time.AfterFunc(time.Hour, s.wakeWriter)
 	s.ackTimer.Stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, fmt.Errorf("no answer within %v", startLimit))
+	defer cancel()
 	go s.run()
 	select {
 	case <-s.ready:
