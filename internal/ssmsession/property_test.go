@@ -140,11 +140,26 @@ func exchangeTarget(down []byte, stays bool) func(net.Conn) {
 	}
 }
 
-// faultsOf makes a schedule of faults. mild ones heal; a session with them must
-// not fail.
-func faultsOf(r *rand.Rand) (f ssmgw.Faults, mild bool) {
+// schedule is one run of the property: faults of the gateway, the agent's habits,
+// and what else may happen.
+type schedule struct {
+	faults   ssmgw.Faults
+	agent    ssmgw.Agent
+	document string
+	maxChunk int
+	up, down int // bytes
+	// What a session can't survive: the API ends it, or does not resume it.
+	terminate time.Duration // 0 is never
+	noResume  bool
+}
+
+// heals says that the session must not fail.
+func (s *schedule) heals() bool { return s.terminate == 0 && !s.noResume }
+
+func scheduleOf(r *rand.Rand) (s schedule) {
 	maybe := func(p float64) bool { return r.Float64() < p }
-	f.Seed, mild = r.Uint64(), true
+	f := &s.faults
+	f.Seed = r.Uint64()
 	f.Delay = time.Duration(r.IntN(80)) * time.Millisecond
 	for _, rate := range []*float64{&f.Drop, &f.Duplicate, &f.Reorder, &f.DropAcks, &f.Corrupt, &f.Unknown} {
 		if maybe(0.4) {
@@ -166,7 +181,22 @@ func faultsOf(r *rand.Rand) (f ssmgw.Faults, mild bool) {
 	if maybe(0.15) {
 		f.MaxPayload = 1024 << r.IntN(6)
 	}
-	return f, mild
+	s.up, s.down = r.IntN(600_000), r.IntN(200_000)
+	s.agent.Payload = []int{1, 700, 1024, 1024, 65536}[r.IntN(5)]
+	if s.agent.Payload == 1 {
+		s.down = 0
+	}
+	if maybe(0.5) {
+		s.agent.Sleep = time.Millisecond
+	}
+	s.agent.Version = []string{"", "", "2.3.672.0", "3.0.196.0", "3.1.1511.0", "4.0.0.0"}[r.IntN(6)]
+	s.document = []string{"AWS-StartSSHSession", "AWS-StartSSHSession", "AWS-StartPortForwardingSession"}[r.IntN(3)]
+	s.maxChunk = []int{0, 0, chunkLeast, chunkMost}[r.IntN(4)]
+	if maybe(0.1) {
+		s.terminate = time.Millisecond + time.Duration(r.Int64N(int64(20*time.Second)))
+	}
+	s.noResume = maybe(0.1)
+	return s
 }
 
 // Whatever the gateway does, both directions arrive whole, or the session ends
@@ -182,45 +212,52 @@ func TestProperty(t *testing.T) {
 	if one, err := strconv.ParseUint(os.Getenv("ADIT_SSM_SEED"), 10, 64); err == nil {
 		first, n = one, 1
 	}
-	whole := 0
+	whole, ended := 0, 0
 	for seed := first; seed < first+uint64(n); seed++ {
-		r := rand.New(rand.NewPCG(seed, 8))
-		faults, mild := faultsOf(r)
-		up, down := stream(1, r.IntN(600_000)), stream(2, r.IntN(200_000))
-		agent := ssmgw.Agent{Payload: []int{1, 700, 1024, 1024, 65536}[r.IntN(5)]}
-		if agent.Payload == 1 {
-			down = down[:8]
-			binary.BigEndian.PutUint64(down, 0)
-		}
-		if r.IntN(2) == 0 {
-			agent.Sleep = time.Millisecond
-		}
-		var err error
-		synctest.Test(t, func(t *testing.T) {
-			b := &bench{t: t, gw: &ssmgw.Gateway{Agent: agent, Faults: faults}, target: exchangeTarget(down, true)}
-			defer b.gw.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			var s *Session
-			if s, err = b.start(ctx, "AWS-StartSSHSession", nil); err != nil {
-				return
-			}
-			defer s.Close()
-			s.SetDeadline(time.Now().Add(4 * time.Hour)) // a line that is dead for minutes, thirty times
-			err = exchange(t, s, up, down)
-		})
+		s := scheduleOf(rand.New(rand.NewPCG(seed, 8)))
+		err := s.run(t)
 		switch {
 		case t.Failed():
-			t.Fatalf("ADIT_SSM_SEED=%d %+v %+v: up %d, down %d", seed, faults, agent, len(up), len(down))
+			t.Fatalf("ADIT_SSM_SEED=%d %+v", seed, s)
 		case err == nil:
 			whole++
-		case mild:
-			t.Fatalf("ADIT_SSM_SEED=%d %+v %+v: faults that heal: %v", seed, faults, agent, err)
+		case s.heals():
+			t.Fatalf("ADIT_SSM_SEED=%d %+v: faults that heal: %v", seed, s, err)
 		default:
-			t.Logf("seed %d: %v", seed, err)
+			ended++
 		}
 	}
-	t.Logf("%d of %d schedules got through", whole, n)
+	t.Logf("of %d schedules %d got through, and %d ended with an error", n, whole, ended)
+}
+
+// run moves both streams. Wrong bytes fail the test; an error may be fair.
+func (s *schedule) run(t *testing.T) (err error) {
+	up, down := stream(1, s.up), stream(2, s.down)
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, gw: &ssmgw.Gateway{Agent: s.agent, Faults: s.faults}, target: exchangeTarget(down, true)}
+		b.options.Raw, b.options.MaxChunk = true, s.maxChunk
+		defer b.gw.Close()
+		if s.noResume {
+			b.gw.FailResumes(1 << 30)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var session *Session
+		if session, err = b.start(ctx, s.document, nil); err != nil {
+			return
+		}
+		defer session.Close()
+		if s.terminate > 0 {
+			timer := time.AfterFunc(s.terminate, func() { b.gw.TerminateSession(b.id) })
+			defer timer.Stop()
+		}
+		deadline := time.Now().Add(4 * time.Hour) // a line that is dead for minutes, thirty times
+		session.SetDeadline(deadline)
+		if err = exchange(t, session, up, down); !time.Now().Before(deadline) {
+			t.Errorf("it hangs: %v", err)
+		}
+	})
+	return err
 }
 
 // The two ends of a quiet line.
