@@ -37,7 +37,7 @@ func dialBatching(dial func(context.Context, string, string) (net.Conn, error)) 
 		if err != nil {
 			return nil, err
 		}
-		b := &batchConn{Conn: c, in: bufio.NewReaderSize(c, batchRead)}
+		b := &batchConn{Conn: c, in: bufio.NewReaderSize(&gatherer{from: c}, batchRead)}
 		if to, ok := ctx.Value(batchKey{}).(**batchConn); ok {
 			*to = b
 		}
