@@ -26,6 +26,12 @@ const (
 	// may come from the gateway.
 	pingEvery = 30 * time.Second
 	deadAfter = 75 * time.Second
+	// pingUnanswered and deadUnanswered are the same for when something was sent
+	// since: after a machine has slept or changed its network, a person waits.
+	pingUnanswered = 5 * time.Second
+	deadUnanswered = 20 * time.Second
+	// lookEvery is how often it is looked at.
+	lookEvery = 5 * time.Second
 	// openTimeout is how long the upgrade may take.
 	openTimeout = 30 * time.Second
 	// readLimit is the largest message that is read, in bytes.
@@ -34,11 +40,16 @@ const (
 
 // socket is one WebSocket, as a session wants it.
 type socket struct {
+	// Immutable.
 	ws      *websocket.Conn
-	batch   *batchConn   // below it, or nil
-	blocked func() bool  // the session does not read
-	heard   atomic.Int64 // when something came, in nanoseconds
-	buf     bytes.Buffer // owned by ReadMessage
+	batch   *batchConn  // below it, or nil
+	blocked func() bool // the session does not read
+	born    time.Time
+	// Atomic: nanoseconds since born.
+	heard atomic.Int64 // when something came
+	asked atomic.Int64 // when the first was sent since; 0 is nothing
+	// Owned by ReadMessage.
+	buf bytes.Buffer
 
 	once   sync.Once
 	closed chan struct{}
@@ -64,8 +75,7 @@ func (s *Service) openSocket(ctx context.Context, stream, token, client string, 
 		return nil, upgradeError(u, response, err)
 	}
 	ws.SetReadLimit(readLimit)
-	k := &socket{ws: ws, batch: *batch, blocked: blocked, closed: make(chan struct{})}
-	k.heard.Store(time.Now().UnixNano())
+	k := &socket{ws: ws, batch: *batch, blocked: blocked, born: time.Now(), closed: make(chan struct{})}
 	open, err := json.Marshal(map[string]string{"MessageSchemaVersion": "1.0", "RequestId": newUUID(), "TokenValue": token,
 		"ClientId": client, "ClientVersion": clientVersion})
 	if err == nil {
@@ -138,7 +148,7 @@ func (k *socket) ReadMessage() ([]byte, error) {
 		if err != nil {
 			return nil, closeError(err)
 		}
-		k.heard.Store(time.Now().UnixNano())
+		k.hear()
 		if typ == websocket.MessageBinary {
 			return k.buf.Bytes(), nil
 		}
@@ -149,6 +159,9 @@ func (k *socket) ReadMessage() ([]byte, error) {
 func (k *socket) WriteMessage(b []byte) error {
 	if k.batch != nil {
 		k.batch.hold()
+	}
+	if k.asked.Load() == 0 {
+		k.asked.Store(max(1, int64(time.Since(k.born))))
 	}
 	return closeError(k.ws.Write(context.Background(), websocket.MessageBinary, b))
 }
@@ -179,35 +192,56 @@ func (k *socket) Close() error {
 	return nil
 }
 
+// hear notes that something came.
+func (k *socket) hear() {
+	k.heard.Store(int64(time.Since(k.born)))
+	k.asked.Store(0)
+}
+
+// silence is for how long nothing came, and for how long it was due: since
+// something was sent. The clock stands still while the machine sleeps.
+func (k *socket) silence() (heard, unanswered time.Duration) {
+	now := time.Since(k.born)
+	if asked := k.asked.Load(); asked != 0 {
+		unanswered = now - time.Duration(asked)
+	}
+	return now - time.Duration(k.heard.Load()), unanswered
+}
+
 // keepAlive asks the gateway for signs of life, and gives the WebSocket up
 // without them. Its silence says nothing while we do not read.
 func (k *socket) keepAlive() {
-	ticker := time.NewTicker(pingEvery)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	var pings sync.WaitGroup
 	defer pings.Wait()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	var asking atomic.Bool
 	for {
 		select {
 		case <-k.closed:
 			return
 		case <-ticker.C:
 		}
-		now := time.Now()
 		if k.blocked() {
-			k.heard.Store(now.UnixNano())
+			k.hear()
 			continue
 		}
-		if now.Sub(time.Unix(0, k.heard.Load())) >= deadAfter {
+		heard, unanswered := k.silence()
+		if heard >= deadAfter || unanswered >= deadUnanswered {
 			go k.Close() // which waits for us
 			return
 		}
+		if heard < pingEvery && unanswered < pingUnanswered || !asking.CompareAndSwap(false, true) {
+			continue
+		}
 		pings.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, pingEvery)
+			defer asking.Store(false)
+			ctx, cancel := context.WithTimeout(ctx, deadAfter)
 			defer cancel()
 			if k.ws.Ping(ctx) == nil {
-				k.heard.Store(time.Now().UnixNano())
+				k.hear()
 			}
 		})
 	}
