@@ -39,8 +39,9 @@ type Options struct {
 	// MaxChunk is the most payload that a message may have, in bytes: 1024 to
 	// 65536; 0 is 16384.
 	MaxChunk int
-	// Notice receives what the session's document has to say to the person,
-	// printable; nil drops it.
+	// Notice receives what the session's document has to say to the person, and
+	// that the session has been without a connection for 10 s; printable, from any
+	// goroutine. Nil drops it.
 	Notice func(text string)
 }
 
@@ -122,7 +123,7 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 		return nil, s.startError(ctx, o.Target, id, err)
 	}
 	r := &resumer{service: s, id: started.SessionID, stream: started.StreamURL, token: started.TokenValue, client: newUUID()}
-	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: r.connect, Terminate: r.terminate, MaxChunk: o.MaxChunk})
+	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: r.connect, Terminate: r.terminate, MaxChunk: o.MaxChunk, Waiting: o.waiting()})
 	if err != nil {
 		return nil, s.fail("session with", o.Target, err)
 	}

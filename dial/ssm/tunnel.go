@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/xtaci/smux"
@@ -42,7 +44,7 @@ func (m *mux) open() (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(m.session.Err(), err)
 	}
-	return &stream{Stream: c, session: m.session, refused: m.session.Refusals()}, nil
+	return &stream{Stream: c, mux: m.smux, session: m.session, refused: m.session.Refusals()}, nil
 }
 
 // alive reports whether streams can be opened.
@@ -65,6 +67,7 @@ func (m *mux) close() error {
 // ends its direction, both are over.
 type stream struct {
 	*smux.Stream
+	mux     *smux.Session
 	session *ssmsession.Session
 	refused int // refusals of the session's when it was opened
 
@@ -72,7 +75,8 @@ type stream struct {
 	got bool // guarded by mu: something was read
 }
 
-// Read tells a target that was not reached from one that has closed.
+// Read tells a target that was not reached, or has closed, from a session that has
+// ended under the stream: only the second is io.EOF.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.Stream.Read(p)
 	s.mu.Lock()
@@ -83,10 +87,29 @@ func (s *stream) Read(p []byte) (int, error) {
 	if err != nil && !s.got && s.session.Refusals() > s.refused {
 		return n, &net.OpError{Op: "dial", Net: "ssm", Err: errUnreached}
 	}
-	if ended := s.session.Err(); err != nil && ended != nil {
-		return n, ended
+	return n, s.explain(err)
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	return n, s.explain(err)
+}
+
+// explain turns smux's errors into those of a net.Conn.
+func (s *stream) explain(err error) error {
+	if err == nil {
+		return nil
 	}
-	return n, err
+	if ended := s.session.Err(); ended != nil {
+		return ended
+	}
+	switch {
+	case errors.Is(err, smux.ErrTimeout):
+		return os.ErrDeadlineExceeded
+	case err == io.EOF && s.mux.IsClosed():
+		return io.ErrUnexpectedEOF // smux says the same of both
+	}
+	return err
 }
 
 var errUnreached = errors.New("the node can't connect to that host and port")
@@ -130,6 +153,14 @@ func (s *Service) Tunnel(ctx context.Context, o Options) (*Tunnel, error) {
 	}
 	t.mux, err = newMux(session)
 	return t, s.fail("smux", o.Target, err)
+}
+
+// Shared reports whether connections go over one session together. Where they do
+// not, each has one of its own.
+func (t *Tunnel) Shared() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mux != nil
 }
 
 // Dial opens a connection. ctx bounds that only.
