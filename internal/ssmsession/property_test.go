@@ -206,19 +206,17 @@ func TestProperty(t *testing.T) {
 	if testing.Short() {
 		n = 15
 	}
-	if more, err := strconv.Atoi(os.Getenv("ADIT_SSM_SCHEDULES")); err == nil {
-		n = more
-	}
 	if one, err := strconv.ParseUint(os.Getenv("ADIT_SSM_SEED"), 10, 64); err == nil {
 		first, n = one, 1
+	}
+	if more, err := strconv.Atoi(os.Getenv("ADIT_SSM_SCHEDULES")); err == nil {
+		n = more
 	}
 	whole, ended := 0, 0
 	for seed := first; seed < first+uint64(n); seed++ {
 		s := scheduleOf(rand.New(rand.NewPCG(seed, 8)))
-		err := s.run(t)
+		err := s.run(t, seed)
 		switch {
-		case t.Failed():
-			t.Fatalf("ADIT_SSM_SEED=%d %+v", seed, s)
 		case err == nil:
 			whole++
 		case s.heals():
@@ -231,7 +229,12 @@ func TestProperty(t *testing.T) {
 }
 
 // run moves both streams. Wrong bytes fail the test; an error may be fair.
-func (s *schedule) run(t *testing.T) (err error) {
+func (s *schedule) run(t *testing.T, seed uint64) (err error) {
+	defer func() { // a bubble that fails ends the test
+		if t.Failed() {
+			t.Logf("ADIT_SSM_SEED=%d %+v", seed, *s)
+		}
+	}()
 	up, down := stream(1, s.up), stream(2, s.down)
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, gw: &ssmgw.Gateway{Agent: s.agent, Faults: s.faults}, target: exchangeTarget(down, true)}

@@ -71,6 +71,8 @@ type session struct {
 	id       string
 	worker   *worker
 	up, down *link
+	came     chan struct{} // closed when a client has come, or none will
+	once     sync.Once
 
 	mu      sync.Mutex
 	client  *Conn // guarded by mu, as all below
@@ -153,7 +155,7 @@ func (g *Gateway) StartSession(document string, parameters map[string][]string) 
 	}
 	g.mu.Lock()
 	g.count++
-	s := &session{g: g, id: fmt.Sprintf("tester-%016d", g.count), clients: map[string]bool{}}
+	s := &session{g: g, id: fmt.Sprintf("tester-%016d", g.count), clients: map[string]bool{}, came: make(chan struct{})}
 	if g.sessions == nil {
 		g.sessions = map[string]*session{}
 	}
@@ -291,6 +293,7 @@ func (g *Gateway) Close() {
 	for _, s := range sessions {
 		s.up.close()
 		s.down.close()
+		s.once.Do(func() { close(s.came) })
 		s.mu.Lock()
 		client := s.client
 		s.mu.Unlock()
@@ -342,8 +345,9 @@ func (g *Gateway) attach(id string, first []byte, c *Conn) error {
 		before.close(closeBye)
 	}
 	g.note("open")
+	s.once.Do(func() { close(s.came) })
 	c.goroutines.Go(func() { s.fromClient(c) })
-	s.down.send(makeFrame("start_publication", 0, 3, 0, nil))
+	s.down.say(makeFrame("start_publication", 0, 3, 0, nil))
 	if d := g.Faults.CloseEvery; d > 0 {
 		timer := time.AfterFunc(d, func() { s.bye(c, closeBye) })
 		c.onClose(func() { timer.Stop() })
@@ -389,12 +393,12 @@ func (s *session) count(c *Conn, n int64, up bool) {
 	start := up && f.PauseEvery > 0 && s.frames%f.PauseEvery == min(20, f.PauseEvery-1)
 	s.mu.Unlock()
 	if pause {
-		s.down.send(makeFrame("pause_publication", 0, 3, 0, nil))
-		s.up.send(makeFrame("pause_publication", 0, 3, 0, nil))
-		time.AfterFunc(50*time.Millisecond, func() { s.up.send(makeFrame("start_publication", 0, 3, 0, nil)) })
+		s.down.say(makeFrame("pause_publication", 0, 3, 0, nil))
+		s.up.say(makeFrame("pause_publication", 0, 3, 0, nil))
+		time.AfterFunc(50*time.Millisecond, func() { s.up.say(makeFrame("start_publication", 0, 3, 0, nil)) })
 	}
 	if start {
-		s.down.send(makeFrame("start_publication", 0, 3, 0, nil))
+		s.down.say(makeFrame("start_publication", 0, 3, 0, nil))
 	}
 	if bye {
 		s.bye(c, closeBye)
@@ -428,8 +432,10 @@ func (s *session) detach(c *Conn) {
 	}
 }
 
-// toClient is the end of the link down. What nobody is there for is lost.
+// toClient is the end of the link down. The agent is held back until a client has
+// come; what nobody is there for from then on is lost.
 func (s *session) toClient(b []byte) {
+	<-s.came
 	s.mu.Lock()
 	c := s.client
 	s.mu.Unlock()
