@@ -63,10 +63,12 @@ func (c *Client) Forward(ctx context.Context, fw Forward) (*Forwarding, error) {
 }
 
 // ForwardSpec is Forward for a parsed command line, with cfg for what
-// configurations say of all forwards. cfg's Open, OpenPath and Tracer are the
-// Client's own.
+// configurations say of all forwards. cfg's Tracer is the Client's own, and so are
+// Open and OpenPath unless Open is set.
 func (c *Client) ForwardSpec(ctx context.Context, spec forward.Spec, cfg forward.Config) (*Forwarding, error) {
-	cfg.Open, cfg.OpenPath, cfg.Tracer = c.opener, c.pathOpener, c.cfg.Tracer
+	if cfg.Tracer = c.cfg.Tracer; cfg.Open == nil {
+		cfg.Open, cfg.OpenPath = c.opener, c.pathOpener
+	}
 	if spec.Remote {
 		r, err := c.forwardRemote(ctx, spec, cfg)
 		if err != nil {

@@ -93,7 +93,7 @@ func runDoctor(cmd *cobra.Command, args []string) error {
 	os.Setenv("SSH_ASKPASS_REQUIRE", "never") // nobody is asked, not for a proxy's password either
 	r := doctor.Run(cmd.Context(), doctor.Options{
 		Complete: func(o *setup.Options) error {
-			o.Route.Own = ownCommand
+			o.Route.Own = examinedCommand
 			return a.throughProxy(cmd.Context(), o)
 		},
 		SSH: sshconfig.Options{Host: a.target.Host, RemoteUser: a.target.User, File: a.file,

@@ -29,7 +29,8 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
            [-i identity_file] [-J jump_hosts] [-L [bind_address:]port:host:hostport]
            [-l user] [-m macs] [-O command] [-o option] [-P tag] [-p port]
            [-Q query] [-R [bind_address:]port[:host:hostport]] [-S path] [-W host:port]
-           [user@]host|ssh://[user@]host[:port]|ssm://[user@]target [command …]
+           [user@]host|ssh://[user@]host[:port]|ssm://[user@]target[?sessions=n]
+           [command …]
 
   -L  listen on a local port and forward each connection to host:hostport
   -R  have the server listen, and connect to host:hostport on this side; without
@@ -185,6 +186,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
+	p := a.newPool(cfg)
 	if err := a.pushing.prepare(cfg, conf.User); err != nil {
 		return err
 	}
@@ -198,6 +200,10 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if c.Unverified() {
 		a.forwards = nil
 	}
+	if err := p.start(ctx, c, tracer); err != nil {
+		return err
+	}
+	defer p.close()
 	forwards, err := startForwards(ctx, c, a)
 	defer func() {
 		for _, f := range forwards {
@@ -299,7 +305,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 
 // route completes the way to the server.
 func (a *sshArgs) route() error {
-	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, a.pushing.command
+	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, a.ownCommand
 	if a.Route.Command != "-" {
 		return nil
 	}

@@ -53,6 +53,11 @@ the permissions ssm:StartSession, ssm:ResumeSession and ssm:TerminateSession, an
 ssmmessages:OpenDataChannel where AWS asks for it; names and tags need
 ssm:DescribeInstanceInformation.
 
+AWS's agent sends 0.8 MB/s in a session at most. --sessions N has connections of
+--local spread over several, which add up; each takes about a second to start. In
+adit ssh's ProxyCommand it does the same for connections of -L and -D, each session
+with a login of its own; other SSH clients have one connection, and one session.
+
 The protocol can't end one direction alone. End of input ends the connection: at
 once, or with --no-inband and --local when nothing has come for 10 s.
 The exit status is 0 when the connection has ended, and 255 for an error.`
@@ -63,6 +68,7 @@ type ssmArgs struct {
 	options    ssm.Options
 	parameters []string
 
+	sessions      int
 	local, remote string
 	noInband      bool
 	push          keyPush
@@ -84,12 +90,10 @@ func ssmCommand() *cobra.Command {
 			if err := a.read(args); err != nil {
 				return &usageError{verbOf(cmd), err}
 			}
-			ctx, stop := hangup(cmd.Context())
-			defer stop()
 			if a.local != "" {
-				return a.forward(ctx)
+				return a.forward(cmd.Context())
 			}
-			return a.run(ctx)
+			return a.run(cmd.Context())
 		},
 		ValidArgsFunction: a.complete,
 	}
@@ -113,6 +117,7 @@ func (a *ssmArgs) flags(f *pflag.FlagSet) {
 	f.StringVar(&a.options.Document, "document", "", "the session's document, of type Port (default AWS's own)")
 	f.StringArrayVar(&a.parameters, "parameter", nil, "a parameter of the document, NAME=VALUE")
 	f.IntVar(&a.options.MaxChunk, "max-payload", 0, "bytes in a message, 1024 to 65536; bulk data grows to it (default 16384)")
+	f.IntVar(&a.sessions, "sessions", 1, "with --local, and as adit ssh's ProxyCommand: connections are spread over so many sessions, 1 to 16")
 	f.StringVar(&a.options.Reason, "reason", "", "a reason that is kept with the session")
 	a.push.flags(f)
 }
@@ -130,6 +135,9 @@ func (a *ssmArgs) read(args []string) (err error) {
 	}
 	if a.timeout < 0 {
 		return fmt.Errorf("bad --timeout %v: 0 is for ever", a.timeout)
+	}
+	if a.sessions < 1 || a.sessions > maxSessions {
+		return fmt.Errorf("bad --sessions %d: 1 to %d is due", a.sessions, maxSessions)
 	}
 	a.options.Target = args[0]
 	a.options.Notice = func(text string) { fmt.Fprintln(os.Stderr, "adit: notice: "+text) }
@@ -158,28 +166,6 @@ func portNumber(s string) (int, error) {
 		return 0, fmt.Errorf("bad port %q: a number from 1 to 65535 is due", s)
 	}
 	return int(n), nil
-}
-
-// hangup ends a context with SIGHUP too: a terminal that closes is to end the
-// session at AWS, which would else live on for 20 minutes.
-func hangup(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	done := make(chan struct{})
-	go func() { // ends with stop
-		defer close(done)
-		select {
-		case s := <-signals:
-			cancel(signalError{s})
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-		<-done
-	}
 }
 
 // Times of `adit ssm`.
@@ -212,7 +198,7 @@ func (a *ssmArgs) run(ctx context.Context) error {
 		}
 		opened = &endingConn{Conn: c, ctx: ctx}
 		if !a.noInband {
-			opened = a.watch(opened)
+			opened = a.watch(opened, func(text string) { fmt.Fprintln(os.Stderr, "adit: "+text) })
 		}
 		return opened, nil
 	}
@@ -270,8 +256,8 @@ func (c *endingConn) Close() error {
 
 // watch tells the person of an SSH server that says nothing. AWS's agent is
 // silent for a minute if nothing listens on the port.
-func (a *ssmArgs) watch(c net.Conn) net.Conn {
-	timer := time.AfterFunc(quietAfter, func() { fmt.Fprintln(os.Stderr, "adit: warning: "+silentText(&a.options)) })
+func (a *ssmArgs) watch(c net.Conn, tell func(text string)) net.Conn {
+	timer := time.AfterFunc(quietAfter, func() { tell("warning: " + silentText(&a.options)) })
 	return &watchedConn{Conn: c, timer: timer}
 }
 
@@ -318,32 +304,6 @@ func silentText(o *ssm.Options) string {
 
 // hint is what Pipe tells in band about an error.
 func (a *ssmArgs) hint(err error) string { return hint(a.portError(err)) }
-
-// ownCommand makes what dials for `adit ssm …` as somebody's ProxyCommand, which
-// so needs no process of its own.
-func ownCommand(words []string) func(context.Context) (net.Conn, error) {
-	if a := ownArgs(words); a != nil {
-		return a.dial
-	}
-	return nil
-}
-
-// ownArgs reads the command line of an `adit ssm …`; nil if it is none, or a bad one,
-// which will say so itself.
-func ownArgs(words []string) *ssmArgs {
-	if words[0] != "ssm" {
-		return nil
-	}
-	a := new(ssmArgs)
-	f := pflag.NewFlagSet("ssm", pflag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.Usage = func() {}
-	a.flags(f)
-	if f.Parse(words[1:]) != nil || a.read(f.Args()) != nil {
-		return nil
-	}
-	return a
-}
 
 // noteTo appends an error to a log.
 func noteTo(log, verb, about string, err error) {

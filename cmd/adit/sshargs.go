@@ -36,6 +36,7 @@ type sshArgs struct {
 	lacking     []string // what is said of flags that we can't obey, as ssh would say it
 	control     string   // -O
 	proxied     net.Conn // of -O proxy
+	sessions    int      // of Session Manager, if that is the way; see pool
 	command     []string
 
 	// From the configuration.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -14,15 +15,24 @@ var ssmTargets = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^[A-Za-z0-9_+=:,./][A-Za-z0-9_+=:,./\-]*$`)
 })
 
-// ssmDestination reads ssm://[user@]TARGET, which is TARGET with a ProxyCommand
-// that reaches it. The port of sshd there is -p's.
+// ssmDestination reads ssm://[user@]TARGET[?sessions=N], which is TARGET with a
+// ProxyCommand that reaches it. The port of sshd there is -p's.
 func ssmDestination(s string) (t sshconfig.Target, proxyCommand string, err error) {
-	t.Host = strings.TrimSuffix(strings.TrimPrefix(s, "ssm://"), "/")
+	host, query, asked := strings.Cut(strings.TrimPrefix(s, "ssm://"), "?")
+	t.Host = strings.TrimSuffix(host, "/")
 	if i := strings.LastIndexByte(t.Host, '@'); i >= 0 {
 		t.User, t.Host = t.Host[:i], t.Host[i+1:]
 	}
 	if !ssmTargets().MatchString(t.Host) {
-		return t, "", fmt.Errorf("bad target %q: ssm://[USER@]TARGET is due, with TARGET as for adit ssm", s)
+		return t, "", fmt.Errorf("bad target %q: ssm://[USER@]TARGET[?sessions=N] is due, with TARGET as for adit ssm", s)
 	}
-	return t, "adit ssm " + t.Host + " %p", nil
+	flags := ""
+	if asked {
+		value, ok := strings.CutPrefix(query, "sessions=")
+		if n, err := strconv.ParseUint(value, 10, 8); !ok || err != nil || n < 1 || n > maxSessions {
+			return t, "", fmt.Errorf("bad target %q: behind the question mark sessions=N is due, with N from 1 to %d", s, maxSessions)
+		}
+		flags = "--sessions=" + value + " "
+	}
+	return t, "adit ssm " + flags + t.Host + " %p", nil
 }

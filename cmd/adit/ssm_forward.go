@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/adit-ssh/adit/dial/ssm"
@@ -68,7 +70,7 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tunnel, err := s.Tunnel(ctx, a.options)
+	sessions, err := a.startSpread(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -81,19 +83,30 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 	var connections sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
 	defer stop()
-	for {
+	for pause := time.Duration(0); ; {
 		c, err := listener.Accept()
-		if err != nil {
-			tunnel.Close()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			sessions.close()
 			connections.Wait()
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			return context.Cause(ctx)
+		case err != nil: // too many open files, perhaps: there will be fewer
+			if pause == 0 {
+				fmt.Fprintf(os.Stderr, "adit: warning: accept on %s: %v\n", listener.Addr(), err)
 			}
-			return fmt.Errorf("accept on %s: %w", listener.Addr(), err)
+			pause = min(max(5*time.Millisecond, 2*pause), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+			continue
 		}
+		pause = 0
 		connections.Go(func() {
 			defer c.Close()
-			if err := carry(ctx, tunnel, c.(*net.TCPConn)); err != nil && ctx.Err() == nil {
+			tunnel, release := sessions.take()
+			defer release()
+			if err := carry(ctx, tunnel.Dial, c.(*net.TCPConn)); err != nil && ctx.Err() == nil {
 				fmt.Fprintf(os.Stderr, "adit: warning: connection from %s to %s: %v\n", c.RemoteAddr(), to, err)
 			}
 		})
@@ -104,9 +117,16 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 // direction, since the other end: Session Manager can't tell the target.
 const halfClosed = 10 * time.Second
 
-// carry connects one client to the target until one of them ends.
-func carry(ctx context.Context, tunnel *ssm.Tunnel, local *net.TCPConn) error {
-	remote, err := tunnel.Dial(ctx)
+// lingering is a client's connection, which can end with a reset.
+type lingering interface {
+	net.Conn
+	SetLinger(seconds int) error
+}
+
+// carry connects one client to the target until one of them ends. The client sees a
+// proper end only if there was one.
+func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), local lingering) error {
+	remote, err := dial(ctx)
 	if err != nil {
 		local.SetLinger(0) // no answer is not an empty one
 		return err
@@ -118,9 +138,11 @@ func carry(ctx context.Context, tunnel *ssm.Tunnel, local *net.TCPConn) error {
 	})
 	defer stop()
 	up := make(chan struct{})
-	go func() { // ends with both connections
+	var left atomic.Bool // the client has gone, and nobody wants the rest
+	go func() {          // ends with both connections
 		defer close(up)
 		if _, err := io.Copy(remote, local); err != nil {
+			left.Store(errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed))
 			remote.Close()
 			return
 		}
@@ -131,7 +153,8 @@ func carry(ctx context.Context, tunnel *ssm.Tunnel, local *net.TCPConn) error {
 		n, readErr := remote.Read(buf)
 		if n > 0 {
 			if _, err := local.Write(buf[:n]); err != nil {
-				readErr = io.EOF // the client has gone: that is no trouble of ours
+				left.Store(true)
+				readErr = err
 			}
 			select {
 			case <-up:
@@ -144,10 +167,13 @@ func carry(ctx context.Context, tunnel *ssm.Tunnel, local *net.TCPConn) error {
 			break
 		}
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+	if err == io.EOF {
 		err = nil
 	} else {
-		local.SetLinger(0)
+		local.SetLinger(0) // an answer that may lack its end must not look whole
+	}
+	if left.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil // that is no trouble of ours
 	}
 	local.Close()
 	remote.Close()

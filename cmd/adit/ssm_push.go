@@ -167,16 +167,11 @@ func (a *sshArgs) pushKey(way string) error {
 	return pushWay(way)
 }
 
-// command is ownCommand, and remembers whose session the connection is.
-func (p *pushing) command(words []string) func(context.Context) (net.Conn, error) {
-	a := ownArgs(words)
-	if a == nil {
-		return nil
-	}
+// goes remembers whose session the connection is.
+func (p *pushing) goes(by *ssmArgs) {
 	if p != nil && p.args == nil {
-		p.args = a
+		p.args = by
 	}
-	return a.dial
 }
 
 var errNothingToPush = &usageError{"ssh", errors.New("--push-key is for nodes of AWS Session Manager: ssm://[USER@]TARGET, or a host with ProxyCommand adit ssm %h %p")}
@@ -207,6 +202,14 @@ func (p *pushing) prepare(cfg *adit.Config, user string) error {
 		return append(keys, more...), err
 	}
 	return nil
+}
+
+// again is prepare for one more connection of a pool, which has a key of its own.
+func (p *pushing) again(cfg *adit.Config) error {
+	if p == nil {
+		return nil
+	}
+	return p.prepare(cfg, p.user)
 }
 
 // pushedBy names pushed keys in messages.

@@ -25,11 +25,14 @@ import (
 	"github.com/adit-ssh/adit/trace"
 )
 
+// Conn is what an Opener opens: a net.Conn with CloseWrite.
+type Conn = relay.Conn
+
 // Opener opens a direct-tcpip channel.
-type Opener func(ctx context.Context, host string, port uint16, originator netip.AddrPort) (relay.Conn, error)
+type Opener func(ctx context.Context, host string, port uint16, originator netip.AddrPort) (Conn, error)
 
 // PathOpener opens a direct-streamlocal channel.
-type PathOpener func(ctx context.Context, path string) (relay.Conn, error)
+type PathOpener func(ctx context.Context, path string) (Conn, error)
 
 // DefaultMaxConns is how many connections one Forwarder serves at once unless
 // Config.MaxConns says otherwise.

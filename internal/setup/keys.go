@@ -45,6 +45,9 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 			continue
 		}
 		f, err := o.readKeyFile(ctx, Expand(p))
+		if err == nil {
+			f = o.known(f)
+		}
 		switch {
 		case err == nil || inAgent(f.public): // the agent has what the file lacks
 			files = append(files, f)
@@ -53,6 +56,9 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 		}
 	}
 
+	if o.KeepKeys {
+		o.kept = files
+	}
 	var first, rest, last []adit.Key
 	for _, k := range fromAgent {
 		inFile := slices.ContainsFunc(files, func(f *keyFile) bool { return sameKey(k.PublicKey(), f.public) })
@@ -92,4 +98,15 @@ func (o *Options) keys(ctx context.Context) ([]adit.Key, error) {
 
 func sameKey(a, b gossh.PublicKey) bool {
 	return a != nil && b != nil && string(a.Marshal()) == string(b.Marshal())
+}
+
+// known is a key file, or what an earlier login has made of it: unlocked, or not to
+// be asked for again.
+func (o *Options) known(f *keyFile) *keyFile {
+	for _, k := range o.kept {
+		if k.path == f.path && (k.signer != nil || k.err != nil) && (f.public == nil || sameKey(k.public, f.public)) {
+			return k
+		}
+	}
+	return f
 }

@@ -93,6 +93,10 @@ type Options struct {
 	// off all that would ask, accept or write, and nothing is remembered.
 	LookOnly bool
 
+	// KeepKeys keeps the keys of files as the login leaves them, for further logins
+	// with these Options or a copy: nobody is asked for a passphrase twice.
+	KeepKeys bool
+
 	Prompter Prompter
 	Notice   func(text string) // warnings for the person, printable
 	// Say shows what stands for itself, printable: the server's texts, and the
@@ -105,6 +109,7 @@ type Options struct {
 	HostKeyOptions
 
 	hostKeys  *hostKeys        // of the last Config
+	kept      []*keyFile       // of the last login, with KeepKeys
 	passwords int              // how many were asked for
 	forwarder *agent.Forwarder // of AgentForwarder
 }
