@@ -13,7 +13,7 @@
 //	env.go       keys, servers, contenders       process.go  CPU, memory
 //	target.go    the service behind the tunnel   link.go     delay and bandwidth
 //	stream.go, allocs.go, setup.go, requests.go, idle.go, pingpong.go   a work each
-//	ssm.go       AWS Session Manager           xcrypto.go   the forwarder on x/crypto/ssh
+//	ssm*.go      AWS Session Manager           xcrypto.go   the forwarder on x/crypto/ssh
 package main
 
 import (
@@ -73,6 +73,12 @@ func works(s sizes) []work {
 			list = append(list, ssmWork(up, payload, trip, 0, s.stream/2), ssmWork(down, payload, trip, 0, s.stream/2))
 		}
 		list = append(list, ssmWork(down, 1<<10, trip, time.Millisecond, s.stream/64))
+	}
+	for _, trip := range []time.Duration{0, 4 * time.Millisecond} {
+		list = append(list, ssmEchoWork(trip, s.seconds))
+	}
+	for _, sessions := range []int{1, 4, 8} {
+		list = append(list, ssmSpreadWork(sessions, sessions*(s.stream/64)))
 	}
 	return list
 }

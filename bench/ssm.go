@@ -34,8 +34,8 @@ func ssmWork(d direction, payload int, trip, sleep time.Duration, size int) work
 			return err
 		}
 		defer end()
-		cmd := exec.Command(e.path("adit"), "ssm", "--no-inband", "--max-payload", strconv.Itoa(max(1024, payload)), "i-0123456789abcdef0", strconv.Itoa(e.target))
-		cmd.Env = append(os.Environ(), ssmgw.Env(url, e.dir)...)
+		cmd := e.profiled(exec.Command(e.path("adit"), "ssm", "--no-inband", "--max-payload", strconv.Itoa(max(1024, payload)), "i-0123456789abcdef0", strconv.Itoa(e.target)), row)
+		cmd.Env = append(cmd.Env, ssmgw.Env(url, e.dir)...)
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {

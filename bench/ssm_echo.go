@@ -1,0 +1,66 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
+)
+
+// ssmEchoWork sends one byte to and fro through `adit ssm`, one at a time, and notes
+// by how much that takes longer than the gateway's round trip.
+func ssmEchoWork(trip, seconds time.Duration) work {
+	row := fmt.Sprintf("ssm echo at %v", trip)
+	return work{name: row, run: func(e *env, c contender, r *results) error {
+		if c.name != "adit+sshd" {
+			return errUnable
+		}
+		url, end, err := e.gateway(1<<10, trip/2, 0)
+		if err != nil {
+			return err
+		}
+		defer end()
+		cmd := e.profiled(exec.Command(e.path("adit"), "ssm", "--no-inband", "i-0123456789abcdef0", strconv.Itoa(e.target)), "ssm echo")
+		cmd.Env = append(cmd.Env, ssmgw.Env(url, e.dir)...)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return err
+		}
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Signal(syscall.SIGTERM)
+		if _, err := in.Write([]byte{opPing}); err != nil {
+			return err
+		}
+		b := make([]byte, 1)
+		var trips []float64
+		for until := time.Now().Add(seconds); time.Now().Before(until); {
+			began := time.Now()
+			if _, err := in.Write(b); err != nil {
+				return err
+			}
+			if _, err := io.ReadFull(out, b); err != nil {
+				return err
+			}
+			trips = append(trips, (time.Since(began)-trip).Seconds()*1e3)
+		}
+		trips = trips[1:] // the session's start
+		r.less(row, "ms more, p50", c.name, quantile(trips, 0.5))
+		r.less(row, "ms more, p99", c.name, quantile(trips, 0.99))
+		return nil
+	}}
+}
