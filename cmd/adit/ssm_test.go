@@ -274,6 +274,67 @@ func TestSSMEnds(t *testing.T) {
 	}
 }
 
+// An agent that no longer answers does not keep a program from ending, nor AWS from
+// being told within a second.
+func TestSSMEndsWithoutAnAgent(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	echo := testpeer.EchoTarget(t)
+	_, port, _ := net.SplitHostPort(echo.Addr)
+	ways := map[string][]string{
+		"ssm":         {"ssm", "--no-inband", ssmNode, port},
+		"ssm --local": {"ssm", "--local", "0", "--remote", port, ssmNode},
+		"ssh": {"ssh", "-F", "none", "-i", server.Key.Path, "-o", "StrictHostKeyChecking=accept-new", "-p", strconv.Itoa(server.Port()),
+			"ssm://" + server.User + "@" + ssmNode, "echo ready; cat"},
+	}
+	for name, args := range ways {
+		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+			t.Run(name+" "+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
+				cmd := exec.Command("adit", args...)
+				cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+				var conn io.ReadWriter
+				if name == "ssm --local" {
+					c, err := net.Dial("tcp", started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `)))
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer c.Close()
+					conn = c
+				} else {
+					in, _ := cmd.StdinPipe()
+					out, _ := cmd.StdoutPipe()
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
+					conn = struct {
+						io.Reader
+						io.Writer
+					}{out, in}
+				}
+				io.WriteString(conn, "hello\n")
+				if _, err := io.ReadFull(conn, make([]byte, 6)); err != nil {
+					t.Fatal(err)
+				}
+				g.Freeze()
+				io.WriteString(conn, "nobody takes this\n")
+				began := time.Now()
+				cmd.Process.Signal(signal)
+				g.Await(t, "TerminateSession", 1)
+				if took := time.Since(began); took > 2*time.Second { // a second, on a machine that is not busy
+					t.Errorf("AWS was told after %v", took)
+				}
+				cmd.Wait()
+				if took := time.Since(began); took > 4*time.Second {
+					t.Errorf("it ended after %v", took)
+				}
+			})
+		}
+	}
+}
+
 // What `adit doctor` makes of it when it does not work.
 func TestSSMDoctor(t *testing.T) {
 	t.Parallel()
@@ -295,7 +356,9 @@ func TestSSMDoctor(t *testing.T) {
 		{name: "unknown", gateway: &ssmgw.Gateway{}, args: []string{"ssm://web"}, stage: "proxy",
 			want: []string{"no managed node in eu-central-1", "adit ssm ls"}},
 		{name: "port refused", gateway: &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: time.Second}}, args: []string{"-p", refused, "ssm://" + ssmNode}, stage: "version",
-			want: []string{"closed the connection before its version line"}},
+			want: []string{"closed the connection before its version line", "ipc messaging received timeout", "AWS's agent says that when nothing listens on the port"}},
+		{name: "port silent", gateway: &ssmgw.Gateway{}, args: []string{"-o", "ConnectTimeout=1", "-p", refused, "ssm://" + ssmNode}, stage: "version",
+			want: []string{"the session stands, but nothing answers on port " + refused + " of " + ssmNode, "start sshd there"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -370,5 +433,22 @@ func TestSSMUsage(t *testing.T) {
 		if err == nil || !strings.Contains(string(out), c.want) || !strings.Contains(string(out), "adit: hint: see: adit ssm --help") {
 			t.Errorf("%q: %v\n%s", c.args, err, out)
 		}
+	}
+}
+
+// What nohup protects from a hang-up is protected.
+func TestSSMHeedsNohup(t *testing.T) {
+	t.Parallel()
+	target := testpeer.HashTarget(t)
+	g := &ssmgw.Gateway{}
+	cmd := exec.Command("sh", "-c", `trap '' HUP; exec adit ssm --local 0 --remote "$0" `+ssmNode, target.Addr)
+	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+	addr := started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `))
+	cmd.Process.Signal(syscall.SIGHUP)
+	downloads(t, addr, 1, 100_000)
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+	if g.Live() != 0 {
+		t.Error("the session at AWS lives on")
 	}
 }

@@ -82,13 +82,13 @@ func (e *Error) Hint() string {
 		return "run the profile's credential_process by hand to see what it says"
 	case strings.Contains(text, "jwt"): // the library's words
 		return "AWS_WEB_IDENTITY_TOKEN_FILE, or the profile's web_identity_token_file, says where the token is"
-	case strings.Contains(text, "handshake with the agent: no answer"):
+	case errors.Is(e.Err, ssmsession.ErrNoAnswer):
 		return "the node's agent has the session and says nothing: restart amazon-ssm-agent there, or update it"
 	case strings.Contains(text, "needs one of type Port"):
 		return "leave out --document, or give one whose sessionType is Port"
 	}
 	if e, ok := errors.AsType[*ssmsession.ClosedError](e.Err); ok && strings.Contains(e.Output, "ipc messaging") {
-		return "AWS's agent says that when nothing listens on the port"
+		return "AWS's agent says that when nothing listens on the port: is sshd running there, and is it the right port?"
 	}
 	return ""
 }

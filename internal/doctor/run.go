@@ -51,6 +51,7 @@ type exam struct {
 	notices []string // what setup would tell the person
 
 	nc        net.Conn  // to the server, until client has it
+	way       net.Conn  // the same, for what it knows about itself
 	connected time.Time // when the SSH connection began
 	ended     time.Time // when the login was over, or had failed
 	client    *adit.Client
@@ -137,7 +138,7 @@ func (e *exam) connect(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
 	nc := e.nc
-	e.nc, e.connected = nil, time.Now()
+	e.way, e.nc, e.connected = nc, nil, time.Now()
 	e.client, e.err = adit.NewClient(ctx, nc, e.address, e.conf.User, e.cfg)
 	e.ended = time.Now()
 	return !e.proxyFailed()

@@ -54,6 +54,7 @@ func (e *exam) checkVersion() {
 		if c.Meaning == "" {
 			c.Meaning = "what answers there is no SSH server"
 		}
+		e.wayEnded(&c, ve)
 		if e.nested() != "" {
 			c.Meaning, c.Fix = nestedMeaning, nestedFix+" ("+e.from("ProxyCommand")+")"
 		}
@@ -70,4 +71,27 @@ func (e *exam) checkVersion() {
 		}
 	}
 	e.add(c)
+}
+
+// Silencer is a way to a server that knows what it means when nothing comes, and
+// what to do: one that stands before the server is reached.
+type Silencer interface{ Silence() (meaning, fix string) }
+
+// wayEnded tells what the way to the server says about its end or its silence, if
+// it is one that knows: AWS's agent is far from the server's port.
+func (e *exam) wayEnded(c *Check, ve *adit.VersionError) {
+	if s, ok := e.way.(Silencer); ok && ve.Greeting == "silence" {
+		c.Meaning, c.Fix = s.Silence()
+	}
+	reason, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](ve.Err)
+	if !ok {
+		return
+	}
+	c.Details = append(c.Details, oneLine(reason.Error()))
+	if h := reason.Hint(); h != "" {
+		c.Meaning, c.Fix = "the way to the server works, and ended before the server spoke", h
+	}
 }

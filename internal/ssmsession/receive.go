@@ -42,7 +42,6 @@ func (s *Session) frame(b []byte) error {
 	f, err := ssmwire.Parse(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard = s.now()
 	if err == nil && len(f.Payload) > maxPayload {
 		err = fmt.Errorf("payload of %d bytes", len(f.Payload))
 	}
@@ -186,7 +185,6 @@ func (s *Session) waitLocked() {
 		s.changed.Wait()
 		s.blocked = false
 		s.out.progress = s.out.progress.Add(s.now().Sub(since)) // no ack could be seen
-		s.heard = s.now()
 		s.wakeWriter()
 	}
 }

@@ -70,6 +70,10 @@ const startLimit = time.Minute
 // ErrOver is a session that can't be resumed, because it has ended.
 var ErrOver = errors.New("the session is over")
 
+// ErrNoAnswer is wrapped by what Start returns when the agent has not done the
+// handshake in time.
+var ErrNoAnswer = errors.New("the agent does not answer")
+
 // ErrTooBig is wrapped by what ReadMessage and WriteMessage return when the
 // gateway closed the WebSocket for the size of a message.
 var ErrTooBig = errors.New("message is too big for the gateway")
@@ -145,7 +149,6 @@ type Session struct {
 	closing  bool  // Close was called
 	cut      bool  // this WebSocket is given up
 	blocked  bool  // the reader waits for Read
-	heard    time.Time
 	in       receiver
 	out      sender
 	kind     ssmwire.SessionType
@@ -199,14 +202,11 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 	case <-ctx.Done():
 	}
 	s.mu.Lock()
-	err, connected := s.refusal, !s.heard.IsZero()
+	err := s.refusal
 	s.mu.Unlock()
 	s.Close()
 	if err == nil {
-		err = fmt.Errorf("wait for the agent: %w", context.Cause(ctx))
-		if connected {
-			err = fmt.Errorf("handshake with the agent: %w", context.Cause(ctx))
-		}
+		err = fmt.Errorf("%w: %w", ErrNoAnswer, context.Cause(ctx))
 	}
 	return nil, err
 }

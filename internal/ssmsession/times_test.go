@@ -48,7 +48,7 @@ func TestStartHasALimit(t *testing.T) {
 		p := newScript(t)
 		began := time.Now()
 		_, err := Start(context.Background(), Options{Connect: func(context.Context, bool, func() bool) (Messages, error) { return p, nil }})
-		if err == nil || !strings.Contains(err.Error(), "no answer within 1m0s") || time.Since(began) < startLimit {
+		if err == nil || !strings.Contains(err.Error(), "the agent does not answer: no answer within 1m0s") || time.Since(began) < startLimit {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
