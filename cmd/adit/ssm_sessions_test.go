@@ -266,3 +266,20 @@ func (b *lockedBuffer) await(t *testing.T, what *regexp.Regexp) string {
 		}
 	}
 }
+
+// Each session's login has a pushed key of its own.
+func TestSSMPoolPushesKeys(t *testing.T) {
+	t.Parallel()
+	p := newPushable(t)
+	target := testpeer.HashTarget(t)
+	cmd := exec.Command("adit", "ssh", "-F", "none", "-p", strconv.Itoa(p.server.Port()), "-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes",
+		"--push-key", "eic", "-N", "-L", "0:"+target.Addr, "ssm://"+p.User+"@"+ssmNode+"?sessions=3")
+	cmd.Env = append(os.Environ(), append(ssmEnv(t, p.gateway), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+	downloads(t, started(t, cmd, sshForwarding), 6, 100_000)
+	if n := busy(p.gateway, 100_000); n != 3 {
+		t.Errorf("%d sessions carried a download, want 3: %v bytes", n, p.gateway.Carried())
+	}
+	if n := len(p.gateway.Pushed()); n != 3 {
+		t.Errorf("%d keys were pushed, want one for each login", n)
+	}
+}
