@@ -283,3 +283,19 @@ func TestSSMPoolPushesKeys(t *testing.T) {
 		t.Errorf("%d keys were pushed, want one for each login", n)
 	}
 }
+
+// A GUI and its pool of connections: many at once over one session, whose WebSocket
+// ends meanwhile. The agent sleeps, as AWS's: what is lost then it sends again at ten
+// messages a second.
+func TestSSMForwardsManyAtOnce(t *testing.T) {
+	t.Parallel()
+	target := testpeer.HashTarget(t)
+	g := &ssmgw.Gateway{Agent: ssmgw.Agent{Sleep: time.Millisecond}, Faults: ssmgw.Faults{Delay: time.Millisecond, CloseAfter: 600_000, Closes: 1}}
+	cmd := exec.Command("adit", "ssm", "--local", "0", "--remote", target.Addr, ssmNode)
+	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+	addr := started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `))
+	downloads(t, addr, 150, 8000)
+	if n := len(g.Carried()); n != 1 {
+		t.Errorf("%d sessions were started, want 1", n)
+	}
+}
