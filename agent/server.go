@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // Agent is what a Server lets others use: a *Keyring or a *Proxy.
@@ -85,7 +87,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // ServeConn answers one connection until it ends, or ctx. It does not close it.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
-	peer, err := peerOf(nc)
+	pid, uid, err := unixsock.PeerOf(nc)
+	peer := Peer{pid, uid}
 	if err == nil && !allowed(peer) {
 		err = fmt.Errorf("%w: uid %d, pid %d", errStranger, peer.UID, peer.PID)
 	}

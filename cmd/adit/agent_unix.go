@@ -20,6 +20,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/agent"
+	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // agentRole is in the environment of an agent that was started behind a shell: the
@@ -32,18 +33,14 @@ const (
 
 // agentSocket is the socket that an agent listens on.
 type agentSocket struct {
-	l      net.Listener
-	path   string // as it was given
-	unlink string // to be removed at the end; "" when it is somebody else's
-	dir    string // that was made for it, or ""
+	l    net.Listener // a *unixsock.Listener, or somebody else's
+	path string       // as it was given
+	dir  string       // that was made for it, or ""
 }
 
 // remove takes away what listen has made.
 func (s *agentSocket) remove() {
 	s.l.Close()
-	if s.unlink != "" {
-		os.Remove(s.unlink)
-	}
 	if s.dir != "" {
 		os.Remove(s.dir)
 	}
@@ -57,6 +54,7 @@ func (a *agentArgs) listen() (*agentSocket, error) {
 		if err != nil {
 			return nil, fmt.Errorf("LISTEN_FDS: descriptor 3 is no listening socket: %w", err)
 		}
+		l.SetUnlinkOnClose(false)
 		return &agentSocket{l: l, path: l.Addr().String()}, nil
 	}
 	s := &agentSocket{path: a.path}
@@ -67,61 +65,45 @@ func (a *agentArgs) listen() (*agentSocket, error) {
 		}
 		s.dir, s.path = dir, filepath.Join(dir, "agent."+strconv.Itoa(os.Getpid()))
 	}
-	var err error
-	if s.unlink, err = filepath.Abs(s.path); err == nil {
-		s.l, err = listenPrivate(s.path)
-	}
+	l, err := listenPrivate(s.path)
 	if err != nil {
 		if s.dir != "" {
 			os.Remove(s.dir)
 		}
 		return nil, err
 	}
+	s.l = l
 	return s, nil
 }
 
-// listenPrivate listens on a path for us alone. A socket of ours that nobody
-// listens on any more, since its agent was killed, is replaced.
-func listenPrivate(path string) (*net.UnixListener, error) {
-	before := syscall.Umask(0o177)
-	defer syscall.Umask(before)
-	address := &net.UnixAddr{Name: path, Net: "unix"}
-	l, err := net.ListenUnix("unix", address)
-	if errors.Is(err, syscall.EADDRINUSE) && stale(path) && os.Remove(path) == nil {
-		l, err = net.ListenUnix("unix", address)
+// listenPrivate listens on a path for us alone. A socket that nobody listens on any
+// more, since its agent was killed, is replaced.
+func listenPrivate(path string) (*unixsock.Listener, error) {
+	l, err := unixsock.Take(path, 0o600)
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = call.Err // the call's name tells a person nothing
 	}
 	if err != nil {
-		if call, ok := errors.AsType[*os.SyscallError](err); ok {
-			err = call.Err // net says the address again
-		}
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
-	l.SetUnlinkOnClose(false)
 	return l, nil
 }
 
-// stale says whether a path is a socket of ours on which nobody listens.
-func stale(path string) bool {
-	fi, err := os.Lstat(path)
-	if err != nil || fi.Mode()&os.ModeSocket == 0 {
-		return false
-	}
-	if st, ok := fi.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != os.Geteuid() {
-		return false
-	}
-	nc, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		nc.Close()
-	}
-	return errors.Is(err, syscall.ECONNREFUSED)
-}
-
 // inheritedListener is a listener that whoever has started us has passed.
-func inheritedListener() (net.Listener, error) {
+func inheritedListener() (*net.UnixListener, error) {
 	syscall.CloseOnExec(3)
 	f := os.NewFile(3, "listener")
 	defer f.Close()
-	return net.FileListener(f)
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	ul, ok := l.(*net.UnixListener)
+	if !ok {
+		l.Close()
+		return nil, errors.New("it is one of another kind")
+	}
+	return ul, nil
 }
 
 // startBehind starts the agent in the background, in a session of its own. The
@@ -131,11 +113,16 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("start the agent: %w", err)
 	}
-	f, err := s.l.(*net.UnixListener).File()
+	l := s.l.(*unixsock.Listener)
+	f, err := l.File()
 	if err != nil {
 		return 0, fmt.Errorf("start the agent: %w", err)
 	}
 	defer f.Close()
+	socket, err := filepath.Abs(l.Path())
+	if err != nil {
+		return 0, fmt.Errorf("start the agent: %w", err)
+	}
 	args := []string{"agent", "-t", strconv.Itoa(int(a.lifetime / time.Second))}
 	if a.md5 {
 		args = append(args, "-E", "md5")
@@ -151,7 +138,7 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	cmd.Dir = "/" // no file system is kept from being unmounted
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Env = append(os.Environ(), agentRole+"="+s.unlink, agentParent+"=")
+	cmd.Env = append(os.Environ(), agentRole+"="+socket, agentParent+"=")
 	if len(a.command) > 0 {
 		cmd.Env[len(cmd.Env)-1] += strconv.Itoa(os.Getpid())
 	}
@@ -199,11 +186,15 @@ func (a *agentArgs) serveInherited(ctx context.Context) error {
 	path, parent := os.Getenv(agentRole), os.Getenv(agentParent)
 	os.Unsetenv(agentRole)
 	os.Unsetenv(agentParent)
-	l, err := inheritedListener()
+	inherited, err := inheritedListener()
 	if err != nil {
 		return fmt.Errorf("the agent's socket: %w", err)
 	}
-	s := &agentSocket{l: l, path: path, unlink: path}
+	l, err := unixsock.Adopt(inherited, path)
+	if err != nil {
+		return fmt.Errorf("the agent's socket: %w", err)
+	}
+	s := &agentSocket{l: l, path: path}
 	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(path), "agent.") && strings.HasPrefix(filepath.Base(dir), "ssh-") {
 		s.dir = dir // goes only when nothing else is in it
 	}

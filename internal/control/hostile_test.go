@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // crude is a client that says what it likes.
@@ -256,16 +258,16 @@ func TestDescriptorsAreLeftAsTheyWere(t *testing.T) {
 
 func TestMayConnect(t *testing.T) {
 	for _, tt := range []struct {
-		peer, own uint32
+		peer, own int
 		want      bool
-	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {1000, 0, false}} {
+	}{{1000, 1000, true}, {0, 1000, true}, {1001, 1000, false}, {1000, 0, false}, {-1, 1000, true}} {
 		if got := mayConnect(tt.peer, tt.own); got != tt.want {
 			t.Errorf("user %d to a master of %d: got %v, want %v", tt.peer, tt.own, got, tt.want)
 		}
 	}
 	s := share(t, nil)
 	c := s.crude()
-	if uid, err := peerUID(c.c); err != nil || int(uid) != os.Getuid() {
+	if _, uid, err := unixsock.PeerOf(c.c); err != nil || uid != os.Getuid() {
 		t.Errorf("the peer's user: got %d, %v, want %d", uid, err, os.Getuid())
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -90,41 +89,6 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// Of many that find a stale socket one becomes the master.
-func TestStaleRace(t *testing.T) {
-	for range 20 {
-		path := filepath.Join(t.TempDir(), "cm")
-		dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		dead.SetUnlinkOnClose(false)
-		dead.Close()
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		var won []*Listener
-		for range 8 {
-			wg.Go(func() {
-				if l, err := Listen(path); err == nil {
-					mu.Lock()
-					won = append(won, l)
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		if len(won) != 1 {
-			t.Fatalf("%d became masters, want 1", len(won))
-		}
-		nc, err := net.Dial("unix", path)
-		if err != nil {
-			t.Fatalf("the one that won is not there: %v", err)
-		}
-		nc.Close()
-		won[0].Close()
-	}
-}
-
 func TestLongPath(t *testing.T) {
 	long := "/" + strings.Repeat("x", maxPath-1)
 	_, err := Dial(t.Context(), long)
@@ -136,24 +100,6 @@ func TestLongPath(t *testing.T) {
 	}
 	if _, err = Listen("/nowhere/at/all"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder that there is not: got %v", err)
-	}
-}
-
-// Closing removes one's own socket and not another that has taken its place.
-func TestCloseLeavesOthers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cm")
-	first := listenAt(t, path)
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	listenAt(t, path)
-	if err := first.Close(); err != nil {
-		t.Error(err)
-	}
-	if nc, err := net.Dial("unix", path); err != nil {
-		t.Errorf("the second master's socket: %v", err)
-	} else {
-		nc.Close()
 	}
 }
 

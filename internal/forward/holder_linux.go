@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // tcpListen is the state of a listening socket in /proc/net/tcp.
@@ -35,16 +35,11 @@ func holder(addr netip.AddrPort) string {
 
 // pathHolder tells who listens on the unix socket that c is connected to.
 func pathHolder(c *net.UnixConn) string {
-	raw, err := c.SyscallConn()
-	if err != nil {
+	n, _, err := unixsock.PeerOf(c)
+	if err != nil || n <= 0 {
 		return ""
 	}
-	var who *unix.Ucred
-	raw.Control(func(fd uintptr) { who, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil || who == nil || who.Pid <= 0 {
-		return ""
-	}
-	pid := strconv.Itoa(int(who.Pid))
+	pid := strconv.Itoa(n)
 	return "pid " + pid + " (" + command(pid) + ")"
 }
 

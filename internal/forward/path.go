@@ -5,10 +5,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
-	"sync"
 
 	"github.com/adit-ssh/adit/internal/relay"
+	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // DefaultSocketMode are the permissions of a unix socket unless
@@ -18,7 +17,7 @@ const DefaultSocketMode fs.FileMode = 0o600
 // listenPath listens on a unix socket. What lies at the path already is only
 // removed with cfg.ReplaceSocket, and only if it is a socket.
 func listenPath(path string, cfg Config) (net.Listener, error) {
-	path = socketPath(path)
+	path = unixsock.Name(path)
 	if cfg.ReplaceSocket {
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().Type() == fs.ModeSocket {
 			if err := os.Remove(path); err != nil {
@@ -30,7 +29,7 @@ func listenPath(path string, cfg Config) (net.Listener, error) {
 	if cfg.SocketMode != 0 {
 		mode = cfg.SocketMode.Perm()
 	}
-	l, err := bindPath(path, mode)
+	l, err := unixsock.Listen(path, mode)
 	if err != nil {
 		e := &ListenError{Path: path, Err: err}
 		if isBusy(err) {
@@ -38,40 +37,7 @@ func listenPath(path string, cfg Config) (net.Listener, error) {
 		}
 		return nil, e
 	}
-	fi, err := os.Lstat(path)
-	if err != nil {
-		l.Close()
-		return nil, &ListenError{Path: path, Err: err}
-	}
-	return &pathListener{Listener: l, path: path, file: fi}, nil
-}
-
-// pathListener removes its socket with Close, unless somebody has put another in
-// its place.
-type pathListener struct {
-	net.Listener
-	path string
-	file fs.FileInfo
-	once sync.Once
-}
-
-// Close implements net.Listener.
-func (l *pathListener) Close() error {
-	l.once.Do(func() {
-		if fi, err := os.Lstat(l.path); err == nil && os.SameFile(fi, l.file) {
-			os.Remove(l.path)
-		}
-	})
-	return l.Listener.Close()
-}
-
-// socketPath keeps a path from being taken for a name in Linux's abstract space,
-// which OpenSSH's specifications can't name.
-func socketPath(path string) string {
-	if strings.HasPrefix(path, "@") {
-		return "./" + path
-	}
-	return path
+	return l, nil
 }
 
 // whoHas completes an error about a path that is taken.
@@ -102,7 +68,7 @@ func dialer() *net.Dialer {
 
 // dialPath connects to a unix socket.
 func dialPath(ctx context.Context, path string) (relay.Conn, error) {
-	c, err := dialer().DialContext(ctx, "unix", socketPath(path))
+	c, err := dialer().DialContext(ctx, "unix", unixsock.Name(path))
 	if err != nil {
 		return nil, err
 	}
