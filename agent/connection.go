@@ -24,7 +24,8 @@ type Connection struct {
 	// wants to know. Set before the first request.
 	Log func(operation string, err error)
 
-	ring *Keyring
+	ring   *Keyring
+	record func(Request) error // may be nil
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -32,10 +33,8 @@ type Connection struct {
 	attempted bool // a binding was asked for, and may have failed
 }
 
-func (r *Keyring) connect(log func(string, error)) answerer {
-	c := r.NewConnection()
-	c.Log = log
-	return c
+func (r *Keyring) connect(record func(Request) error) answerer {
+	return &Connection{ring: r, record: record}
 }
 
 // NewConnection returns a connection that is bound to nothing.
@@ -53,11 +52,13 @@ func (e errExtension) Unwrap() error { return e.error }
 func (c *Connection) Answer(ctx context.Context, request []byte) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	reply, operation, err := c.answer(ctx, request)
-	if c.Log != nil {
-		c.Log(operation, err)
-	}
-	return replyTo(reply, err)
+	return answered(c.record, request, func(r *Request) ([]byte, error) {
+		reply, err := c.answer(ctx, request, r)
+		if c.Log != nil {
+			c.Log(r.What(), err)
+		}
+		return reply, err
+	})
 }
 
 // replyTo is the message for an answer: reply as it is, success when there is nothing
@@ -75,30 +76,36 @@ func replyTo(reply []byte, err error) []byte {
 	return reply
 }
 
-func (c *Connection) answer(ctx context.Context, request []byte) (reply []byte, what string, err error) {
+// answer fills in what r tells of the request.
+func (c *Connection) answer(ctx context.Context, request []byte, r *Request) (reply []byte, err error) {
 	if len(request) == 0 {
-		return nil, "message", errors.New("it is empty")
+		return nil, errors.New("it is empty")
 	}
 	num, body := request[0], request[1:]
-	what = operation(num)
 	switch num {
 	case numRequestKeys:
-		reply = appendKeys(nil, c.ring.list(c.sees))
+		ids := c.ring.list(c.sees(r))
+		r.Listed, r.Rule = len(ids), "" // many may have decided
+		reply = appendKeys(nil, ids)
 		if len(reply) > MaxFrame {
 			reply, err = nil, errFull
 		}
 	case numSignRequest:
-		reply, err = c.sign(ctx, body)
+		reply, err = c.sign(ctx, body, r)
 	case numAdd, numAddConstrained:
-		err = c.add(body)
+		err = c.add(body, r)
 	case numRemove:
 		p := wire.NewParser(body)
-		blob := p.Bytes()
+		r.Key = p.Bytes()
 		if err = p.Err(); err == nil {
-			err = c.ring.remove(blob, c.sees)
+			sees := c.sees(r)
+			err = c.ring.remove(r.Key, func(k *heldKey) error {
+				r.Comment = k.comment
+				return sees(k)
+			})
 		}
 	case numRemoveAll, numRemoveAllV1:
-		err = c.ring.clear()
+		err = c.ring.clear(c.hides(r))
 	case numLock, numUnlock:
 		p := wire.NewParser(body)
 		passphrase := p.Bytes()
@@ -114,51 +121,80 @@ func (c *Connection) answer(ctx context.Context, request []byte) (reply []byte, 
 			err = c.ring.unlock(passphrase)
 		}
 	case numExtension:
-		reply, what, err = c.extension(body)
+		reply, err = c.extension(body, r)
 	case numAddToken, numAddTokenLimited, numRemoveToken:
 		err = errors.New("tokens are not supported")
 	default:
 		err = errors.New("it is not known here")
 	}
-	return reply, what, err
+	return reply, err
 }
 
-// sees says whether a key may be known to whoever is at the other end.
-func (c *Connection) sees(k *heldKey) error {
-	return visible(k.limits.destinations, c.way, c.attempted, time.Now())
+// circumstances are those of a request, which r tells of from then on. signing is
+// nil unless something is to be signed.
+func (c *Connection) circumstances(r *Request, signing *Signing) circumstances {
+	way := make([]Binding, len(c.way))
+	for i, b := range c.way {
+		way[i] = b.Binding
+	}
+	now := circumstancesOf(way, c.attempted, signing)
+	now.tell(r)
+	return now
 }
 
-func (c *Connection) sign(ctx context.Context, body []byte) ([]byte, error) {
+// sees returns what says whether a key may be known to whoever is at the other end.
+func (c *Connection) sees(r *Request) func(*heldKey) error {
+	rules := c.ring.Rules.judge(c.circumstances(r, nil))
+	return func(k *heldKey) (err error) {
+		if err = visible(k.limits.destinations, c.way, c.attempted, time.Now()); err != nil {
+			return err
+		}
+		if r.Rule, err = rules.key([]byte(k.blob), k.comment); err != nil {
+			r.Hidden++
+		}
+		return err
+	}
+}
+
+// hides returns what says whether rules hide a key, nil when there are none.
+func (c *Connection) hides(r *Request) func(*heldKey) bool {
+	rules := c.ring.Rules.judge(c.circumstances(r, nil))
+	if rules == nil {
+		return nil
+	}
+	return func(k *heldKey) bool {
+		_, err := rules.key([]byte(k.blob), k.comment)
+		return err != nil
+	}
+}
+
+func (c *Connection) sign(ctx context.Context, body []byte, r *Request) ([]byte, error) {
 	q, err := parseSignRequest(body)
 	if err != nil {
 		return nil, err
 	}
-	may := func(k *heldKey) error {
-		return usable(k.limits.destinations, k.public, q.data, c.way, c.attempted, time.Now())
+	r.Key = q.key
+	now := c.circumstances(r, signingOf(q.data))
+	rules := c.ring.Rules.judge(now)
+	may := func(k *heldKey) (err error) {
+		r.Comment = k.comment
+		if err = usable(k.limits.destinations, k.public, q.data, c.way, c.attempted, time.Now()); err != nil {
+			return err
+		}
+		r.Rule, err = rules.key([]byte(k.blob), k.comment)
+		return err
 	}
-	ask := Confirmation{User: loginUser(q.data)}
-	for _, b := range c.way {
-		ask.Way = append(ask.Way, b.HostKey)
-	}
-	sig, err := c.ring.sign(ctx, q, may, ask)
+	ask := now.confirmation()
+	ask.forced = c.ring.ConfirmForwarded && now.forwarded()
+	sig, err := c.ring.sign(ctx, q, may, &ask)
+	r.Confirmed = ask.given
 	if err != nil {
 		return nil, err
 	}
 	return appendSignature(nil, sig), nil
 }
 
-// loginUser is who logs in with what is to be signed, "" if that is no login.
-func loginUser(data []byte) string {
-	p := wire.NewParser(data)
-	p.Bytes()
-	num, user, service := p.Byte(), p.String(), p.String()
-	if p.Err() != nil || num != wire.NumUserauthRequest || service != wire.ServiceConnection {
-		return ""
-	}
-	return user
-}
-
-func (c *Connection) add(body []byte) error {
+func (c *Connection) add(body []byte, r *Request) error {
 	p := wire.NewParser(body)
 	raw, public, err := parsePrivate(&p, body)
 	if err != nil {
@@ -168,40 +204,47 @@ func (c *Connection) add(body []byte) error {
 	if err != nil {
 		return fmt.Errorf("comment: %w", err)
 	}
+	r.Key, r.Comment = public.Marshal(), comment
 	limits, err := parseConstraints(&p)
 	if err != nil {
 		return err
 	}
-	return c.ring.add(raw, public, comment, limits, c.sees)
+	sees := c.sees(r)
+	if err := sees(&heldKey{blob: string(r.Key), comment: comment}); err != nil {
+		return err // it could not be used
+	}
+	return c.ring.add(raw, public, comment, limits, sees)
 }
 
-func (c *Connection) extension(body []byte) (reply []byte, what string, err error) {
+func (c *Connection) extension(body []byte, r *Request) (reply []byte, err error) {
 	p := wire.NewParser(body)
 	name := p.String()
-	what = fmt.Sprintf("extension %.64q", name)
 	if err := p.Err(); err != nil {
-		return nil, "extension", err
+		return nil, err
 	}
+	r.Extension = name
 	switch name {
 	case extSessionBind:
 		// Also while the ring is locked: else a channel would count as one from here
 		// when it is unlocked (CVE-2026-73281).
 		c.attempted = true
-		if err := c.bind(p.Rest()); err != nil {
-			return nil, what, errExtension{err}
+		err := c.bind(p.Rest())
+		c.circumstances(r, nil)
+		if err != nil {
+			return nil, errExtension{err}
 		}
-		return nil, what, nil
+		return nil, nil
 	case extQuery:
 		c.ring.mu.Lock()
 		locked := c.ring.locked != nil
 		c.ring.mu.Unlock()
 		if locked {
-			return nil, what, errLocked
+			return nil, errLocked
 		}
 		reply = wire.AppendString([]byte{numExtensionReply}, extQuery)
-		return wire.AppendString(reply, extSessionBind), what, nil
+		return wire.AppendString(reply, extSessionBind), nil
 	}
-	return nil, what, errors.New("it is not known here")
+	return nil, errors.New("it is not known here")
 }
 
 // bind records a session (OpenSSH, ssh-agent.c, process_ext_session_bind).

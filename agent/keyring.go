@@ -29,6 +29,12 @@ type Keyring struct {
 	// -c). ctx ends when the one who wants the signature has gone. Nil: never. It
 	// may be called by several goroutines at once.
 	Confirm func(ctx context.Context, u Confirmation) bool
+	// ConfirmForwarded has Confirm asked for every key when the request comes from
+	// another host: over a connection that was bound for forwarding, or that somebody
+	// tried to bind in vain.
+	ConfirmForwarded bool
+	// Rules hide keys. Nil: none is hidden.
+	Rules *Rules
 
 	clock   func() time.Duration // bootTime, but for tests
 	unlocks sync.Mutex           // held while an attempt to unlock is judged
@@ -46,10 +52,15 @@ type Confirmation struct {
 	Key     gossh.PublicKey
 	Comment string // not sanitised
 	User    string // that logs in; "" when it is no login
-	// Way are the host keys, in wire form, of the hosts over which the request
-	// comes, the one to log in at last. It is as long as the connection was bound;
-	// none for a use from here.
-	Way [][]byte
+	// Host is the key, in wire form, of the host to log in at. Nil when it is no login,
+	// or when that is not known.
+	Host []byte
+	// Hops are the keys of the hosts over which the request comes, the nearest first.
+	Hops      [][]byte
+	Namespace string // of a signature that is no login, but an SSHSIG
+
+	forced bool // also for keys that are not to be confirmed
+	given  bool // was, by the person
 }
 
 // heldKey is a key in a ring.
@@ -256,20 +267,31 @@ func (r *Keyring) remove(blob []byte, sees func(*heldKey) error) error {
 	return nil
 }
 
-// clear forgets all keys, unless the ring is locked.
-func (r *Keyring) clear() error {
+// clear forgets all keys, unless the ring is locked, but for those that are hidden.
+// With hidden nil none is.
+func (r *Keyring) clear(hidden func(*heldKey) bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.locked != nil {
 		return errLocked
 	}
-	r.removeAllLocked()
+	if hidden == nil {
+		r.removeAllLocked()
+		return nil
+	}
+	r.keys = slices.DeleteFunc(r.keys, func(k *heldKey) bool {
+		if hidden(k) {
+			return false
+		}
+		k.wipe()
+		return true
+	})
 	return nil
 }
 
 // sign signs with a key that may. While a person is asked, the ring is free for
 // others, and may change.
-func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) error, c Confirmation) (*gossh.Signature, error) {
+func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) error, c *Confirmation) (*gossh.Signature, error) {
 	open := func(confirmed bool) (signer gossh.AlgorithmSigner, wipe func(), ask bool, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -280,7 +302,7 @@ func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) er
 		if err != nil {
 			return nil, nil, false, err
 		}
-		if k.limits.confirm && !confirmed {
+		if (k.limits.confirm || c.forced) && !confirmed {
 			c.Key, c.Comment = k.public, k.comment
 			return nil, nil, true, nil
 		}
@@ -289,9 +311,10 @@ func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) er
 	}
 	signer, wipe, ask, err := open(false)
 	if ask {
-		if r.Confirm == nil || !r.Confirm(ctx, c) {
+		if r.Confirm == nil || !r.Confirm(ctx, *c) {
 			return nil, errDeclined
 		}
+		c.given = true
 		signer, wipe, _, err = open(true)
 	}
 	if err != nil {

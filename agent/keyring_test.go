@@ -135,7 +135,7 @@ func TestConfirm(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { got = c.Answer(ctx, request) })
 		u := <-asked
-		if u.Comment != "the key" || u.User != "alice" || len(u.Way) != 2 || string(u.Way[0]) != string(a.HostKey) || string(u.Way[1]) != string(b.HostKey) || string(u.Key.Marshal()) != string(user.Marshal()) {
+		if u.Comment != "the key" || u.User != "alice" || len(u.Hops) != 1 || string(u.Hops[0]) != string(a.HostKey) || string(u.Host) != string(b.HostKey) || string(u.Key.Marshal()) != string(user.Marshal()) {
 			t.Errorf("%s: asked about %+v", tt.name, u)
 		}
 		if ids := r.list(func(*heldKey) error { return nil }); len(ids) != 1 {

@@ -22,33 +22,40 @@ type login struct {
 // parseLogin reads data that is to be signed by a key (OpenSSH, ssh-agent.c,
 // parse_userauth_request). It must be a login with that very key and nothing else.
 func parseLogin(data []byte, key gossh.PublicKey) (login, error) {
+	l, algorithm, blob, err := readLogin(data)
+	switch {
+	case err != nil:
+		return l, err
+	case !samePublic(blob, key) || !fits(algorithm, key):
+		return l, errors.New("it is a login with another key")
+	}
+	return l, nil
+}
+
+// readLogin reads a login with any key.
+func readLogin(data []byte) (l login, algorithm string, blob []byte, err error) {
 	p := wire.NewParser(data)
-	l := login{sessionID: p.Bytes()}
+	l = login{sessionID: p.Bytes()}
 	num := p.Byte()
 	l.user = p.String()
 	service := p.String()
 	l.method = p.String()
 	signed := p.Byte()
-	algorithm, blob := p.String(), p.Bytes()
+	algorithm, blob = p.String(), p.Bytes()
 	if l.method == wire.MethodHostbound {
 		l.hostKey = p.Bytes()
 	}
 	if err := p.Done(); err != nil {
-		return l, err
+		return l, "", nil, err
 	}
-	switch {
-	case len(l.sessionID) == 0, num != wire.NumUserauthRequest, service != wire.ServiceConnection, signed != 1,
-		l.method != wire.MethodPublickey && l.method != wire.MethodHostbound, strings.IndexByte(l.user, 0) >= 0:
-		return l, errors.New("it is no login")
-	case !samePublic(blob, key) || !fits(algorithm, key):
-		return l, errors.New("it is a login with another key")
+	if len(l.sessionID) == 0 || num != wire.NumUserauthRequest || service != wire.ServiceConnection || signed != 1 ||
+		l.method != wire.MethodPublickey && l.method != wire.MethodHostbound || strings.IndexByte(l.user, 0) >= 0 {
+		return l, "", nil, errors.New("it is no login")
 	}
 	if l.hostKey != nil {
-		if _, err := parsePublic(l.hostKey); err != nil {
-			return l, err
-		}
+		_, err = parsePublic(l.hostKey)
 	}
-	return l, nil
+	return l, algorithm, blob, err
 }
 
 // samePublic says whether a login names the key that signs. OpenSSH's client

@@ -36,44 +36,57 @@ type Proxy struct {
 	// Policy decides about each request; an error has it answered with FAILURE. With
 	// nil everything passes.
 	Policy func(Use) error
+	// Rules hide keys. Nil: none is hidden.
+	Rules *Rules
+	// ConfirmForwarded has Confirm asked whether a key may be used when the request
+	// comes from another host: over a connection that was bound for forwarding, or that
+	// somebody tried to bind in vain. The agents behind may ask, too.
+	ConfirmForwarded bool
+	// Confirm asks a person. ctx ends when the one who wants the signature has gone.
+	// Nil: the answer is no. It may be called by several goroutines at once.
+	Confirm func(ctx context.Context, u Confirmation) bool
 
 	mu sync.Mutex
 	// Guarded by mu.
-	holders map[string]*Dialer // who has listed a key
+	holders map[string]holding // by key
+}
+
+// holding is who has listed a key, and how.
+type holding struct {
+	d       *Dialer
+	comment string
 }
 
 // shield is a connection to a Proxy.
 type shield struct {
-	p   *Proxy
-	log func(operation string, err error) // may be nil
+	p      *Proxy
+	record func(Request) error // may be nil
 
 	mu sync.Mutex
 	// Guarded by mu.
-	way    []Binding
-	shared bool // a binding came after that for a login
+	way       []Binding
+	shared    bool // a binding came after that for a login
+	attempted bool // a binding was asked for, and may have failed
 }
 
-func (p *Proxy) connect(log func(string, error)) answerer { return &shield{p: p, log: log} }
+func (p *Proxy) connect(record func(Request) error) answerer { return &shield{p: p, record: record} }
 
 // Answer answers one request, a message without its length, with one.
 func (s *shield) Answer(ctx context.Context, request []byte) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	what := "message"
-	var reply []byte
-	err := errors.New("it is empty")
-	if len(request) > 0 {
-		what = operation(request[0])
-		reply, err = s.answer(ctx, request)
-	}
-	if s.log != nil {
-		s.log(what, err)
-	}
-	return replyTo(reply, err)
+	return answered(s.record, request, func(r *Request) ([]byte, error) {
+		if len(request) == 0 {
+			return nil, errors.New("it is empty")
+		}
+		return s.answer(ctx, request, r)
+	})
 }
 
-func (s *shield) answer(ctx context.Context, request []byte) ([]byte, error) {
+// answer fills in what r tells of the request.
+func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte, error) {
 	u := useOf(request)
+	r.Key, r.Extension = u.Key, u.Extension
 	if s.p.Policy != nil {
 		if err := s.p.Policy(u); err != nil {
 			return nil, err
@@ -84,40 +97,45 @@ func (s *shield) answer(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	switch request[0] {
 	case numRequestKeys:
-		ids, err := s.list(ctx)
+		ids, err := s.shown(ctx, r)
 		if err != nil {
 			return nil, err
 		}
+		r.Listed, r.Rule = len(ids), "" // many may have decided
 		reply := appendKeys(nil, ids)
 		if len(reply) > MaxFrame {
 			return nil, errFull
 		}
 		return reply, nil
 	case numSignRequest:
-		d, err := s.holder(ctx, u.Key)
-		if err != nil {
-			return nil, err
-		}
-		return s.ask(ctx, d, request, true)
+		return s.sign(ctx, request, r)
 	case numAdd, numAddConstrained:
-		if len(s.p.Upstreams) == 0 {
-			return nil, errNoUpstream
-		}
-		return s.ask(ctx, s.p.Upstreams[0], request, false)
+		return s.add(ctx, request, r)
 	case numRemove:
-		d, err := s.holder(ctx, u.Key)
+		h, err := s.holder(ctx, u.Key)
 		if err != nil {
 			return nil, err
 		}
-		return s.ask(ctx, d, request, false)
-	case numRemoveAll, numRemoveAllV1, numLock, numUnlock:
+		if err := s.sees(r)(u.Key, h.comment); err != nil {
+			return nil, err
+		}
+		return s.ask(ctx, h.d, request, false)
+	case numRemoveAll, numRemoveAllV1:
+		if s.p.Rules != nil {
+			return nil, s.removeShown(ctx, r)
+		}
+		return s.askAll(ctx, request)
+	case numLock, numUnlock:
 		return s.askAll(ctx, request)
 	case numExtension:
 		switch u.Extension {
 		case extSessionBind:
 			p := wire.NewParser(request[1:])
 			p.Bytes()
-			if err := s.bind(p.Rest()); err != nil {
+			s.attempted = true
+			err := s.bind(p.Rest())
+			s.circumstances(r, nil)
+			if err != nil {
 				return nil, errExtension{err}
 			}
 			return nil, nil
@@ -193,9 +211,9 @@ func (s *shield) list(ctx context.Context) (all []Identity, err error) {
 			}
 			all = append(all, id)
 			if s.p.holders == nil {
-				s.p.holders = map[string]*Dialer{}
+				s.p.holders = map[string]holding{}
 			}
-			s.p.holders[string(id.Blob)] = d
+			s.p.holders[string(id.Blob)] = holding{d, id.Comment}
 		}
 	}
 	return all, err
@@ -205,22 +223,23 @@ func (s *shield) list(ctx context.Context) (all []Identity, err error) {
 const maxHolders = 2 * MaxIdentities
 
 // holder returns the agent that has a key.
-func (s *shield) holder(ctx context.Context, key []byte) (*Dialer, error) {
-	known := func() *Dialer {
+func (s *shield) holder(ctx context.Context, key []byte) (holding, error) {
+	known := func() (holding, bool) {
 		s.p.mu.Lock()
 		defer s.p.mu.Unlock()
-		return s.p.holders[string(key)]
+		h, ok := s.p.holders[string(key)]
+		return h, ok
 	}
-	if d := known(); d != nil {
-		return d, nil
+	if h, ok := known(); ok {
+		return h, nil
 	}
 	if _, err := s.list(ctx); err != nil {
-		return nil, err
+		return holding{}, err
 	}
-	if d := known(); d != nil {
-		return d, nil
+	if h, ok := known(); ok {
+		return h, nil
 	}
-	return nil, errUnknown
+	return holding{}, errUnknown
 }
 
 // askAll asks all agents. All that are there have to say yes, and one has to be

@@ -212,7 +212,12 @@ func TestProxyPolicy(t *testing.T) {
 	p, ask := proxyTo(t, ours(ring))
 	p.Policy = ReadOnly
 	var said []error
-	c := p.connect(func(_ string, err error) { said = append(said, err) })
+	c := p.connect(func(r Request) error {
+		if !r.Begun {
+			said = append(said, r.Err)
+		}
+		return nil
+	})
 	wantReply(t, "remove all", c.Answer(t.Context(), []byte{numRemoveAll}), numFailure)
 	if ring.Len() != 1 || len(said) != 1 || !errors.Is(said[0], ErrReadOnly) {
 		t.Errorf("%d keys are left; the log says %v", ring.Len(), said)

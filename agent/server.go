@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/unixsock"
@@ -14,7 +15,9 @@ import (
 
 // Agent is what a Server lets others use: a *Keyring or a *Proxy.
 type Agent interface {
-	connect(log func(operation string, err error)) answerer
+	// connect tells record, unless it is nil, of each request before it is answered. An
+	// error has it refused.
+	connect(record func(Request) error) answerer
 }
 
 // answerer is a connection to an Agent.
@@ -33,19 +36,19 @@ type Server struct {
 	// Log is told of each request, and why it was refused, if it was. It is called by
 	// several goroutines at once. Nil: nobody wants to know.
 	Log func(Request)
-}
+	// Audit is told the same before anybody learns the answer, and of requests that
+	// will change the agent before that, too (Request.Begun). An error has the request
+	// refused. It is called by several goroutines at once. Nil: nobody wants to know.
+	Audit func(Request) error
 
-// Request is what somebody has asked of a Server.
-type Request struct {
-	Peer      Peer
-	Operation string // list, sign, add, remove, remove all, lock, unlock, extension "NAME", connect…
-	Err       error  // why it was refused; nil when it was not
+	connections atomic.Uint64
 }
 
 // Peer is who is at the other end of a unix socket.
 type Peer struct {
-	PID int // 0 when the system does not say
-	UID int // -1 when the system does not say
+	PID int    // 0 when the system does not say
+	UID int    // -1 when the system does not say
+	Exe string // the program's path; "" when the system does not say
 }
 
 // errStranger is a connection by another user's process: the socket's mode should
@@ -71,7 +74,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			s.log(Request{Peer{UID: -1}, "accept", err})
+			s.record(Request{Peer: Peer{UID: -1}, Operation: "accept", Err: err})
 			select {
 			case <-time.After(acceptPause):
 			case <-ctx.Done():
@@ -88,12 +91,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // ServeConn answers one connection until it ends, or ctx. It does not close it.
 func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	pid, uid, err := unixsock.PeerOf(nc)
-	peer := Peer{pid, uid}
+	peer := Peer{pid, uid, exeOf(pid)}
+	number := s.connections.Add(1)
+	record := func(r Request) error {
+		r.Peer, r.Connection = peer, number
+		return s.record(r)
+	}
 	if err == nil && !allowed(peer) {
 		err = fmt.Errorf("%w: uid %d, pid %d", errStranger, peer.UID, peer.PID)
 	}
 	if err != nil {
-		s.log(Request{peer, "connect", err})
+		record(Request{Operation: "connect", Err: err})
 		return
 	}
 	// One that has said all it wants may still wait for the answer; only a person is
@@ -108,7 +116,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 		for {
 			request, err := readFrame(nc)
 			if errors.Is(err, errFrame) {
-				s.log(Request{peer, "message", err})
+				record(Request{Operation: "message", Err: err})
 			}
 			if err != nil {
 				return
@@ -127,11 +135,7 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	defer close(done)
 
-	var log func(string, error)
-	if s.Log != nil {
-		log = func(operation string, err error) { s.log(Request{peer, operation, err}) }
-	}
-	c := s.Agent.connect(log)
+	c := s.Agent.connect(record)
 	for request := range requests {
 		reply := c.Answer(asking, request)
 		clear(request) // it may be a private key
@@ -141,11 +145,27 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	}
 }
 
-func (s *Server) log(r Request) {
-	if s.Log != nil {
+// record tells who wants to know. Its error is why the request must not be answered.
+func (s *Server) record(r Request) (err error) {
+	if s.Audit != nil {
+		if err = s.Audit(r); err != nil {
+			err = &AuditError{err}
+			r.Err = err
+		}
+	}
+	if s.Log != nil && (!r.Begun || err != nil) {
 		s.Log(r)
 	}
+	return err
 }
+
+// AuditError is why a request was refused that was to be recorded first.
+type AuditError struct{ Err error }
+
+func (e *AuditError) Error() string { return "the audit can't be written: " + e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *AuditError) Unwrap() error { return e.Err }
 
 // Add puts a key into the ring, as a request of a program here would.
 func (r *Keyring) Add(k AddedKey) error {

@@ -5,7 +5,9 @@ package main
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/agent"
+	"github.com/adit-ssh/adit/knownhosts"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -44,7 +47,7 @@ func TestParseAgent(t *testing.T) {
 	if err != nil || !slices.Equal(a.command, []string{"xterm", "-c", "-k"}) || a.kill {
 		t.Errorf("got %+v, %v", a, err)
 	}
-	for _, args := range []string{"-c -s", "-D -d", "-k xterm", "-D xterm", "-x", "-a", "-t", "-u", "-t -1", "-E sha1"} {
+	for _, args := range []string{"-c -s", "-D -d", "-k xterm", "-D xterm", "-x", "-a", "-t", "-u xterm", "-t -1", "-E sha1"} {
 		if a, err := parseAgent(strings.Fields(args)); err == nil {
 			t.Errorf("%s: got %+v", args, a)
 		}
@@ -79,26 +82,42 @@ func TestQuestion(t *testing.T) {
 		}
 		keys = append(keys, k)
 	}
-	way := [][]byte{keys[1].Marshal(), keys[2].Marshal()}
+	blob := func(i int) []byte { return keys[i].Marshal() }
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	line := knownhosts.Line(knownhosts.Host{Name: "db.example.com", Port: 22}, keys[1], false) + "\n" + knownhosts.Line(knownhosts.Host{Name: "db", Port: 2222}, keys[1], false) + "\n"
+	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(a *agentArgs, c agent.Confirmation) string {
+		t.Helper()
+		a.guard.knownHosts = []string{known}
+		if err := a.guard.complete(); err != nil {
+			t.Fatal(err)
+		}
+		return a.question(c)
+	}
 	print := func(i int) string { return gossh.FingerprintSHA256(keys[i]) }
-	begin := "Allow use of key laptop?\nKey fingerprint " + print(0) + "."
+	begin := "Allow use of key laptop?\nKey fingerprint " + print(0) + ".\nIt is to "
+	db, stranger := "db.example.com, [db]:2222 ("+print(1)+")", "the host with key "+print(2)
 	for _, tt := range []struct {
 		c    agent.Confirmation
 		want string
 	}{
-		{agent.Confirmation{}, begin},
-		{agent.Confirmation{User: "alice", Way: way[:1]}, begin + "\nIt is to log in as alice at the host with key " + print(1) + "."},
-		{agent.Confirmation{User: "alice", Way: way}, begin + "\nIt is to log in as alice at the host with key " + print(2) + ", asked for over the host with key " + print(1) + "."},
-		{agent.Confirmation{Way: way[:1]}, begin + "\nIt is to sign something that is no login, asked for over the host with key " + print(1) + "."},
-		{agent.Confirmation{User: "alice", Way: [][]byte{[]byte("junk")}}, begin + "\nIt is to log in as alice at a host with an unreadable key."},
+		{agent.Confirmation{}, "sign something that is no login."},
+		{agent.Confirmation{User: "alice", Host: blob(1)}, "log in as alice at " + db + "."},
+		{agent.Confirmation{User: "alice"}, "log in as alice at a host that is not known."},
+		{agent.Confirmation{User: "alice", Host: blob(2), Hops: [][]byte{blob(1)}}, "log in as alice at " + stranger + ", asked for over " + db + "."},
+		{agent.Confirmation{Hops: [][]byte{blob(1), blob(2)}}, "sign something that is no login, asked for over " + db + " and then " + stranger + "."},
+		{agent.Confirmation{Namespace: "git", Hops: [][]byte{blob(2)}}, `sign something for "git", asked for over ` + stranger + "."},
+		{agent.Confirmation{User: "alice", Host: []byte("junk")}, "log in as alice at the host with key " + agent.Fingerprint([]byte("junk")) + "."},
 	} {
 		tt.c.Key, tt.c.Comment = keys[0], "laptop"
-		if got := (&agentArgs{}).question(tt.c); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
+		if got := ask(&agentArgs{}, tt.c); got != begin+tt.want {
+			t.Errorf("got %q, want %q", got, begin+tt.want)
 		}
 	}
-	c := agent.Confirmation{Key: keys[0], Comment: "a\nb\x1b[2J", User: "x\ny", Way: way[:1]}
-	if got := (&agentArgs{md5: true}).question(c); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || !strings.Contains(got, "MD5:") {
+	c := agent.Confirmation{Key: keys[0], Comment: "a\nb\x1b[2J", User: "x\ny", Host: blob(1)}
+	if got := ask(&agentArgs{md5: true}, c); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || strings.Count(got, "MD5:") != 2 {
 		t.Errorf("got %q", got)
 	}
 }

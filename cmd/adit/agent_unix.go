@@ -58,21 +58,28 @@ func (a *agentArgs) listen() (*agentSocket, error) {
 		return &agentSocket{l: l, path: l.Addr().String()}, nil
 	}
 	s := &agentSocket{path: a.path}
-	if s.path == "" {
-		dir, err := os.MkdirTemp("", "ssh-")
-		if err != nil {
+	var l *unixsock.Listener
+	var err error
+	switch {
+	case a.path != "":
+		l, err = listenPrivate(a.path)
+	case a.temporary:
+		if s.dir, err = os.MkdirTemp("", "ssh-"); err != nil {
 			return nil, fmt.Errorf("a folder for the socket: %w", err)
 		}
-		s.dir, s.path = dir, filepath.Join(dir, "agent."+strconv.Itoa(os.Getpid()))
+		l, err = listenPrivate(filepath.Join(s.dir, "agent."+strconv.Itoa(os.Getpid())))
+	default:
+		l, err = listenHome(a.keepStale)
 	}
-	l, err := listenPrivate(s.path)
 	if err != nil {
 		if s.dir != "" {
 			os.Remove(s.dir)
 		}
 		return nil, err
 	}
-	s.l = l
+	if s.l = l; s.path == "" {
+		s.path = l.Path()
+	}
 	return s, nil
 }
 
@@ -133,6 +140,7 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 		}
 		args = append(args, "--upstream="+path)
 	}
+	args = append(args, a.guard.given...)
 	closeOnExec() // a pipe of the shell's would never end
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/" // no file system is kept from being unmounted
@@ -194,6 +202,9 @@ func (a *agentArgs) serveInherited(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the agent's socket: %w", err)
 	}
+	if w, err := openSyslog("AUTH"); err == nil {
+		messages.to(w) // nobody reads standard error; until the program ends
+	}
 	s := &agentSocket{l: l, path: path}
 	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(path), "agent.") && strings.HasPrefix(filepath.Base(dir), "ssh-") {
 		s.dir = dir // goes only when nothing else is in it
@@ -240,11 +251,11 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 	if err := agent.Harden(); err != nil {
 		say("its memory is not kept from others: %v", err)
 	}
-	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm}
+	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules}
 	defer ring.Close()
 	server := &agent.Server{Agent: ring}
 	if len(a.upstreams) > 0 {
-		p := &agent.Proxy{}
+		p := &agent.Proxy{Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules}
 		for _, path := range a.upstreams {
 			p.Upstreams = append(p.Upstreams, agent.Socket(path))
 		}
@@ -264,14 +275,18 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 			}
 		}
 	}()
-	if a.debug {
-		server.Log = func(r agent.Request) {
-			switch {
-			case r.Err != nil:
-				say("pid %d: %s: refused: %s", r.Peer.PID, r.Operation, printable(r.Err.Error()))
-			default:
-				say("pid %d: %s", r.Peer.PID, r.Operation)
-			}
+	if a.guard.audit != nil {
+		server.Audit = a.guard.audit.Write
+	}
+	server.Log = func(r agent.Request) {
+		_, unwritten := errors.AsType[*agent.AuditError](r.Err)
+		switch {
+		case unwritten:
+			fmt.Fprintf(messages, "adit: error: agent: pid %d: %s: refused: %s\n", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
+		case r.Err != nil:
+			say("pid %d: %s: refused: %s", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
+		default:
+			say("pid %d: %s", r.Peer.PID, printable(r.What()))
 		}
 	}
 	if err := server.Serve(ctx, s.l); err != nil {
@@ -292,28 +307,33 @@ func (a *agentArgs) confirm(ctx context.Context, c agent.Confirmation) bool {
 // question is what a person has to know to say yes: which key, and for what.
 func (a *agentArgs) question(c agent.Confirmation) string {
 	text := fmt.Sprintf("Allow use of key %s?\nKey fingerprint %s.", printable(c.Comment), a.fingerprint(c.Key))
-	if len(c.Way) == 0 {
-		return text
-	}
-	var hops []string
-	for _, blob := range c.Way {
-		name := "a host with an unreadable key"
-		if key, err := gossh.ParsePublicKey(blob); err == nil {
-			name = "the host with key " + a.fingerprint(key)
-		}
-		hops = append(hops, name)
-	}
-	last := len(hops) - 1
-	if c.User != "" {
-		text += fmt.Sprintf("\nIt is to log in as %s at %s", printable(c.User), hops[last])
-		hops = hops[:last]
-	} else {
+	switch {
+	case c.User != "" && c.Host != nil:
+		text += fmt.Sprintf("\nIt is to log in as %s at %s", printable(c.User), a.hostText(c.Host))
+	case c.User != "":
+		text += fmt.Sprintf("\nIt is to log in as %s at a host that is not known", printable(c.User))
+	case c.Namespace != "":
+		text += fmt.Sprintf("\nIt is to sign something for %q", printable(c.Namespace))
+	default:
 		text += "\nIt is to sign something that is no login"
 	}
-	if len(hops) > 0 {
-		text += ", asked for over " + strings.Join(hops, " and ")
+	if len(c.Hops) > 0 {
+		var hops []string
+		for _, key := range c.Hops {
+			hops = append(hops, a.hostText(key))
+		}
+		text += ", asked for over " + strings.Join(hops, " and then ")
 	}
 	return text + "."
+}
+
+// keyText is the fingerprint of a host's key.
+func (a *agentArgs) keyText(blob []byte) string {
+	key, err := gossh.ParsePublicKey(blob)
+	if err != nil {
+		return agent.Fingerprint(blob)
+	}
+	return a.fingerprint(key)
 }
 
 func (a *agentArgs) fingerprint(key gossh.PublicKey) string {

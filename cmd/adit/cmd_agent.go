@@ -21,33 +21,53 @@ import (
 const agentHelp = `Holds private keys and signs with them for other programs, with ssh-agent's
 command line.
 
-  adit agent [-c | -s] [-Dd] [-a path] [-E md5 | sha256] [-t life]
-  adit agent [-a path] [-E md5 | sha256] [-t life] command [argument …]
+  adit agent [-c | -s] [-DdTU] [-a path] [-E md5 | sha256] [-t life]
+  adit agent [-TU] [-a path] [-E md5 | sha256] [-t life] command [argument …]
   adit agent [-c | -s] -k
+  adit agent -u
   adit agent --upstream path [--upstream path …] [any of the above but -t]
 
 Without a command it goes into the background and prints what the shell is to
 evaluate:  eval $(adit agent)  Then ssh-add gives it keys. With a command it runs
 that, and ends when the command does.
 
-  -a  the socket's path; else one in a new folder for you alone
+  -a  the socket's path; else one in ~/.ssh/agent
   -c  print C shell commands, -s Bourne shell commands; else as SHELL suggests
   -D  stay in the foreground; -d the same, and tell what is asked and refused
   -E  how fingerprints are shown: sha256 or md5
   -k  end the agent that SSH_AGENT_PID names
   -t  how long keys are kept that name no time of their own: seconds, or 1h30m
-  -O  no-restrict-websafe, websafe-allow=…, allow-remote-pkcs11; -P paths; -T:
-      taken for ssh-agent's sake. Tokens and security keys are not held
+  -T  have the socket in a new folder below TMPDIR
+  -u  remove sockets from ~/.ssh/agent that agents of this host have left there
+      for an hour, and end; -uu of any host. -U: do not do so before starting
+  -O  no-restrict-websafe, websafe-allow=…, allow-remote-pkcs11; -P paths: taken
+      for ssh-agent's sake. Tokens and security keys are not held
 
 With --upstream it has no keys, but asks other agents for theirs, and lets each see
 only what it can bear: it checks bindings itself, makes a connection for each
 request, and asks anew when one is lost. So fragile agents outlive clients that use
 one connection for all. Keys are added to the first.
 
-Keys that are to be confirmed (ssh-add -c) are asked about through SSH_ASKPASS.
-SIGUSR1 removes all keys. Keys with destinations (ssh-add -h) are used only over
-the ways that these allow. While the agent is locked (ssh-add -x), keys are
-encrypted with the passphrase.
+Which keys are shown and used, where, and who is told:
+
+  --allow rule, --deny rule   the first that applies decides; if none does, keys
+        are hidden if there is any --allow. A rule has conditions, all of which
+        must hold; each has patterns with * and ?, separated by commas:
+          key=SHA256:…  type=ssh-ed25519  comment=work*
+          user=deploy   host=*.example.com    namespace=git (ssh-keygen -Y)
+          via=bastion   over this host; via=a>b over two, via=... over any
+                        number; via=. from here
+        Hosts have the names that known_hosts has for their keys, or SHA256:…
+  --rules file                the same, a line each: allow … or deny …
+  --known-hosts file          instead of ~/.ssh/known_hosts and the system's
+  --confirm-forwarded         ask a person about each use from another host
+  --audit file                append a line of JSON for each request; what can't
+                              be written there is refused
+
+People are asked through SSH_ASKPASS, which also ssh-add -c does. SIGUSR1 removes
+all keys. Keys with destinations (ssh-add -h) are used only over the ways that these
+allow. While the agent is locked (ssh-add -x), keys are encrypted with the
+passphrase.
 
 Called by the name ssh-agent, adit is this.
 `
@@ -57,12 +77,16 @@ type agentArgs struct {
 	path       string // of the socket; "" makes one
 	csh, sh    bool
 	kill       bool
+	cleanUp    int  // -u, or -uu
+	keepStale  bool // -U
+	temporary  bool // -T
 	foreground bool // -D
 	debug      bool // -d
 	md5        bool
 	lifetime   time.Duration
 	upstreams  []string // agents to ask; none: we are one
 	command    []string
+	guard      agentGuard
 }
 
 // agentCommand returns nil where there are no unix sockets to serve.
@@ -118,13 +142,25 @@ func parseAgent(args []string) (*agentArgs, error) {
 		case 'O':
 			known := []string{"no-restrict-websafe", "allow-remote-pkcs11"}
 			if !slices.Contains(known, o.value) && !strings.HasPrefix(o.value, "websafe-allow=") {
-				return nil, fmt.Errorf("-O %q is not known", o.value)
+				return nil, fmt.Errorf("-O %q is not known: there are %s and websafe-allow=PATTERNS", o.value, strings.Join(known, ", "))
 			}
+		case 'u':
+			a.cleanUp++
+		case 'U':
+			a.keepStale = true
+		case 'T':
+			a.temporary = true
 		case '-':
-			a.upstreams = append(a.upstreams, o.value)
-		case 'u', 'U':
-			return nil, fmt.Errorf("-%c: sockets are not kept in ~/.ssh/agent, so that there are none to clean up", o.letter)
+			name, value, _ := strings.Cut(o.value, "=")
+			if name == "upstream" {
+				a.upstreams = append(a.upstreams, value)
+			} else if err := a.guard.option(name, value); err != nil {
+				return nil, err
+			}
 		}
+	}
+	if err := a.guard.complete(); err != nil {
+		return nil, err
 	}
 	switch {
 	case len(a.upstreams) > 0 && a.lifetime > 0:
@@ -133,40 +169,52 @@ func parseAgent(args []string) (*agentArgs, error) {
 		return nil, errors.New("-c and -s exclude each other")
 	case a.foreground && a.debug:
 		return nil, errors.New("-D and -d exclude each other")
-	case len(rest) > 0 && (a.csh || a.sh || a.kill || a.foreground || a.debug):
-		return nil, errors.New("a command goes without -c, -s, -k, -D and -d")
+	case len(rest) > 0 && (a.csh || a.sh || a.kill || a.foreground || a.debug || a.cleanUp > 0):
+		return nil, errors.New("a command goes without -c, -s, -k, -D, -d and -u")
 	case !a.csh && !a.sh:
 		a.csh = strings.HasSuffix(os.Getenv("SHELL"), "csh")
 	}
 	return a, nil
 }
 
-// agentOptions is getopt with --upstream PATH and --upstream=PATH, whose letter is
-// '-'.
+// agentLongOptions are those that a getopt of letters does not know; true: with a
+// value.
+var agentLongOptions = map[string]bool{
+	"upstream": true, "allow": true, "deny": true, "rules": true, "known-hosts": true, "audit": true, "confirm-forwarded": false,
+}
+
+// agentOptions is getopt with --NAME, --NAME VALUE and --NAME=VALUE: options whose
+// letter is '-', and whose value is NAME=VALUE.
 func agentOptions(args []string) (opts []option, rest []string, err error) {
 	for {
 		more, rest, err := getopt("cDdksTuUE:a:O:P:t:-:", args)
 		if err != nil {
 			return nil, nil, err
 		}
-		opts = append(opts, more...)
-		separate := false // the path is an argument of its own, at which getopt has stopped
-		for i := range opts {
-			o := &opts[i]
-			name, path, given := strings.Cut(o.value, "=")
-			switch {
-			case o.letter != '-' || i < len(opts)-len(more):
+		separate := false // the value is an argument of its own, at which getopt has stopped
+		for i := range more {
+			o := &more[i]
+			if o.letter != '-' {
 				continue
-			case name != "upstream":
+			}
+			name, value, given := strings.Cut(o.value, "=")
+			takes, known := agentLongOptions[name]
+			switch {
+			case !known:
 				return nil, nil, fmt.Errorf("unknown option --%.64s", name)
-			case !given && i == len(opts)-1 && len(rest) > 0:
-				path, separate = rest[0], true
+			case !takes && given:
+				return nil, nil, fmt.Errorf("--%s takes no value", name)
+			case !takes:
+				continue
+			case !given && i == len(more)-1 && len(rest) > 0:
+				value, separate = rest[0], true
 			}
-			if path == "" {
-				return nil, nil, errors.New("--upstream: the path of an agent's socket is due")
+			if value == "" {
+				return nil, nil, fmt.Errorf("--%s: a value is due", name)
 			}
-			o.value = path
+			o.value = name + "=" + value
 		}
+		opts = append(opts, more...)
 		if !separate {
 			return opts, rest, nil
 		}
@@ -175,11 +223,19 @@ func agentOptions(args []string) (opts []option, rest []string, err error) {
 }
 
 func runAgent(ctx context.Context, a *agentArgs) error {
-	if a.kill {
+	switch {
+	case a.kill:
 		return a.end()
+	case a.cleanUp > 0:
+		return cleanUpSockets(a.cleanUp > 1)
 	}
 	if os.Getenv(agentRole) != "" {
 		return a.serveInherited(ctx)
+	}
+	if a.guard.audit != nil {
+		if err := a.guard.audit.Check(); err != nil {
+			return fmt.Errorf("--audit: %w", err)
+		}
 	}
 	s, err := a.listen()
 	if err != nil {

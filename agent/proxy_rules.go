@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/adit-ssh/adit/internal/wire"
+)
+
+// circumstances are those of a request, which r tells of from then on. signing is
+// nil unless something is to be signed.
+func (s *shield) circumstances(r *Request, signing *Signing) circumstances {
+	now := circumstancesOf(s.way, s.attempted, signing)
+	now.tell(r)
+	return now
+}
+
+// sees returns what says whether a key may be known to whoever is at the other end.
+func (s *shield) sees(r *Request) func(blob []byte, comment string) error {
+	rules := s.p.Rules.judge(s.circumstances(r, nil))
+	return func(blob []byte, comment string) (err error) {
+		r.Comment = comment
+		r.Rule, err = rules.key(blob, comment)
+		return err
+	}
+}
+
+// shown is list without the keys that are hidden.
+func (s *shield) shown(ctx context.Context, r *Request) ([]Identity, error) {
+	sees := s.sees(r)
+	ids, err := s.list(ctx)
+	all := len(ids)
+	ids = slices.DeleteFunc(ids, func(id Identity) bool { return sees(id.Blob, id.Comment) != nil })
+	r.Hidden, r.Comment = all-len(ids), ""
+	return ids, err
+}
+
+func (s *shield) sign(ctx context.Context, request []byte, r *Request) ([]byte, error) {
+	q, err := parseSignRequest(request[1:])
+	if err != nil {
+		return nil, err
+	}
+	now := s.circumstances(r, signingOf(q.data))
+	h, err := s.holder(ctx, q.key)
+	if err != nil {
+		return nil, err
+	}
+	r.Comment = h.comment
+	if r.Rule, err = s.p.Rules.judge(now).key(q.key, h.comment); err != nil {
+		return nil, err
+	}
+	if s.p.ConfirmForwarded && now.forwarded() {
+		ask := now.confirmation()
+		ask.Comment = h.comment
+		if ask.Key, err = parsePublic(q.key); err != nil {
+			return nil, err // a person could not be told which it is
+		}
+		if s.p.Confirm == nil || !s.p.Confirm(ctx, ask) {
+			return nil, errDeclined
+		}
+		r.Confirmed = true
+	}
+	return s.ask(ctx, h.d, request, true)
+}
+
+// add adds a key to the first agent, unless it would be hidden, or would replace one
+// that is.
+func (s *shield) add(ctx context.Context, request []byte, r *Request) ([]byte, error) {
+	if len(s.p.Upstreams) == 0 {
+		return nil, errNoUpstream
+	}
+	p := wire.NewParser(request[1:])
+	_, public, err := parsePrivate(&p, request[1:])
+	if err == nil {
+		r.Key = public.Marshal()
+		if r.Comment, err = cString(&p); err == nil && s.p.Rules != nil {
+			err = s.maySet(ctx, r)
+		}
+	} else if s.p.Rules == nil {
+		err = nil // what we can't read the agent may
+	} else {
+		err = fmt.Errorf("rules can't judge it: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.ask(ctx, s.p.Upstreams[0], request, false)
+}
+
+// maySet says whether rules let a key be added, or replaced.
+func (s *shield) maySet(ctx context.Context, r *Request) error {
+	comment, sees := r.Comment, s.sees(r)
+	defer func() { r.Comment = comment }()
+	if err := sees(r.Key, comment); err != nil {
+		return err
+	}
+	ids, err := s.list(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(ids, func(id Identity) bool { return string(id.Blob) == string(r.Key) })
+	if i < 0 {
+		return nil
+	}
+	return sees(r.Key, ids[i].Comment)
+}
+
+// removeShown removes all keys but those that are hidden, wherever they are.
+func (s *shield) removeShown(ctx context.Context, r *Request) error {
+	ids, err := s.shown(ctx, r)
+	r.Rule = ""
+	for _, id := range ids {
+		gone := ErrRefused
+		for _, d := range s.p.Upstreams {
+			if _, err := s.ask(ctx, d, wire.AppendString([]byte{numRemove}, id.Blob), false); err == nil {
+				gone = nil
+			}
+		}
+		if err == nil {
+			err = gone
+		}
+	}
+	return err
+}
