@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,13 +69,15 @@ type AuditHost struct {
 
 // Write appends a line. An error means that it may not be there, or not wholly.
 func (f *AuditFile) Write(r Request) error {
-	b, err := json.Marshal(f.line(r, time.Now()))
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(f.line(r, time.Now())); err != nil {
 		return err
 	}
+	line := ascii(b.Bytes())
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	line := append(ascii(b), '\n')
 	if f.torn {
 		line = append([]byte{'\n'}, line...)
 	}

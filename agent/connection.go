@@ -82,6 +82,7 @@ func (c *Connection) answer(ctx context.Context, request []byte, r *Request) (re
 		return nil, errors.New("it is empty")
 	}
 	num, body := request[0], request[1:]
+	c.circumstances(r, nil)
 	switch num {
 	case numRequestKeys:
 		ids := c.ring.list(c.sees(r))

@@ -251,8 +251,8 @@ func Fingerprint(blob []byte) string {
 // unread is a key of a kind that we can't read.
 type unread []byte
 
-func (u unread) Type() string                           { return typeOf(u) }
-func (u unread) Marshal() []byte                        { return u }
+func (u unread) Type() string                            { return typeOf(u) }
+func (u unread) Marshal() []byte                         { return u }
 func (unread) Verify(_ []byte, _ *gossh.Signature) error { return errors.New("it can't be read") }
 
 // typeOf is a key's type, also of one that we can't read.

@@ -90,7 +90,7 @@ func TestAddAgain(t *testing.T) {
 		c.Answer(t.Context(), addRequest(t, AddedKey{PrivateKey: testKeys.raw, Comment: "again"}))
 		<-time.After(time.Minute)
 		synctest.Wait()
-		if ids := r.list(c.sees); len(ids) != 1 || ids[0].Comment != "again" {
+		if ids := r.list(c.sees(&Request{})); len(ids) != 1 || ids[0].Comment != "again" {
 			t.Fatalf("got %v", ids)
 		}
 		if got := c.Answer(t.Context(), signing(testKeys.user.PublicKey(), "data", 0)); got[0] != numSignature {
@@ -178,10 +178,10 @@ func TestLock(t *testing.T) {
 	if !strings.Contains(string(k.raw), seed) {
 		t.Error("the key is not back")
 	}
-	if ids := r.list(c.sees); len(ids) != 0 {
+	if ids := r.list(c.sees(&Request{})); len(ids) != 0 {
 		t.Error("a connection that was bound while the agent was locked counts as one from here")
 	}
-	if ids := r.list(r.NewConnection().sees); len(ids) != 1 {
+	if ids := r.list(r.NewConnection().sees(&Request{})); len(ids) != 1 {
 		t.Error("the key is not seen from here")
 	}
 }
@@ -302,10 +302,10 @@ func TestFull(t *testing.T) {
 		r.keys = append(r.keys, &heldKey{blob: "x" + string(rune(len(r.keys))), public: testKeys.other.PublicKey()})
 	}
 	c := r.NewConnection()
-	if err := c.add(addRequest(t, AddedKey{PrivateKey: testKeys.hostRaw[0]})[1:]); !errors.Is(err, errFull) {
+	if err := c.add(addRequest(t, AddedKey{PrivateKey: testKeys.hostRaw[0]})[1:], &Request{}); !errors.Is(err, errFull) {
 		t.Errorf("one more than the limit: %v, want %v", err, errFull)
 	}
-	if err := c.add(addRequest(t, AddedKey{PrivateKey: testKeys.raw})[1:]); err != nil {
+	if err := c.add(addRequest(t, AddedKey{PrivateKey: testKeys.raw})[1:], &Request{}); err != nil {
 		t.Errorf("one that is there: %v", err)
 	}
 }
@@ -342,7 +342,7 @@ func FuzzAnswer(f *testing.F) {
 // say that it is another's must not be taken for a program of this machine.
 func TestBindingFailed(t *testing.T) {
 	c := ringWith(t, AddedKey{Destinations: []Destination{{To: Hop{Hostname: "a", Keys: []HostKey{{Blob: testKeys.hosts[0].PublicKey().Marshal()}}}}}}).NewConnection()
-	if ids := c.ring.list(c.sees); len(ids) != 1 {
+	if ids := c.ring.list(c.sees(&Request{})); len(ids) != 1 {
 		t.Fatalf("%d keys are seen from here", len(ids))
 	}
 	wrong := session(t, testKeys.hosts[0], "id")
@@ -350,7 +350,7 @@ func TestBindingFailed(t *testing.T) {
 	if got := c.Answer(t.Context(), binding(wrong, true)); got[0] != numExtensionFailure {
 		t.Errorf("a wrong proof: %x", got)
 	}
-	if ids := c.ring.list(c.sees); len(ids) != 0 {
+	if ids := c.ring.list(c.sees(&Request{})); len(ids) != 0 {
 		t.Errorf("%d keys are seen after a binding that failed", len(ids))
 	}
 }

@@ -87,6 +87,7 @@ func (s *shield) Answer(ctx context.Context, request []byte) []byte {
 func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte, error) {
 	u := useOf(request)
 	r.Key, r.Extension = u.Key, u.Extension
+	s.circumstances(r, nil)
 	if s.p.Policy != nil {
 		if err := s.p.Policy(u); err != nil {
 			return nil, err

@@ -96,9 +96,9 @@ func TestRules(t *testing.T) {
 		{"host=10.0.0.*", circumstances{host: bastion, signing: login("a")}, true, true},
 		{"host=" + Fingerprint(db), circumstances{host: db, signing: login("a")}, true, true},
 		{"host=" + Fingerprint(db), circumstances{host: stranger, signing: login("a")}, false, false},
-		{"host=db.example.com", circumstances{host: db}, true, true},       // listed, bound for a login
+		{"host=db.example.com", circumstances{host: db}, true, true},        // listed, bound for a login
 		{"host=db.example.com", circumstances{host: bastion}, false, false}, //
-		{"host=db.example.com", circumstances{}, true, false},              // listed from here
+		{"host=db.example.com", circumstances{}, true, false},               // listed from here
 		{"host=db.example.com", circumstances{signing: login("a")}, false, true},
 		{"host=db.example.com", circumstances{signing: unknown}, false, true},
 		{"host=*", circumstances{signing: sshsig}, false, false},

@@ -174,7 +174,7 @@ func (r *Keyring) Add(k AddedKey) error {
 		return fmt.Errorf("add key: %w", err)
 	}
 	defer clear(request)
-	if err := r.NewConnection().add(request[1:]); err != nil {
+	if err := r.NewConnection().add(request[1:], &Request{}); err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/adit-ssh/adit/agent"
 )
@@ -94,21 +93,3 @@ func defaultKnownHosts() []string {
 	}
 	return files
 }
-
-// hostText is what a person is told of a host: its names, as far as known_hosts has
-// them, and its key.
-func (a *agentArgs) hostText(key []byte) string {
-	print := a.keyText(key)
-	names, _ := a.guard.hosts.Names(key)
-	if len(names) == 0 {
-		return "the host with key " + print
-	}
-	shown := printable(strings.Join(names[:min(len(names), maxHostNames)], ", "))
-	if len(names) > maxHostNames {
-		shown += "…"
-	}
-	return shown + " (" + print + ")"
-}
-
-// maxHostNames is how many of a host's names a person is told.
-const maxHostNames = 3

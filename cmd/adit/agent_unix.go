@@ -17,15 +17,13 @@ import (
 	"syscall"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
 // agentRole is in the environment of an agent that was started behind a shell: the
-// socket's path. Descriptor 3 listens on it then. agentParent is the process with
-// which it ends, if it is one's.
+// socket's path. Descriptor 3 listens on it then, and to 4 it writes when it is up.
+// agentParent is the process with which it ends, if it is one's.
 const (
 	agentRole   = "ADIT_AGENT_SOCKET"
 	agentParent = "ADIT_AGENT_PARENT"
@@ -51,10 +49,15 @@ func (s *agentSocket) remove() {
 func (a *agentArgs) listen() (*agentSocket, error) {
 	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1" && (a.foreground || a.debug) {
 		l, err := inheritedListener()
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
+			err = errno // the calls' names tell a person nothing
+		}
 		if err != nil {
 			return nil, fmt.Errorf("LISTEN_FDS: descriptor 3 is no listening socket: %w", err)
 		}
-		l.SetUnlinkOnClose(false)
+		for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+			os.Unsetenv(name) // it is not SSH_ASKPASS's
+		}
 		return &agentSocket{l: l, path: l.Addr().String()}, nil
 	}
 	s := &agentSocket{path: a.path}
@@ -143,8 +146,14 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	args = append(args, a.guard.given...)
 	closeOnExec() // a pipe of the shell's would never end
 	cmd := exec.Command(program, args...)
+	up, child, err := os.Pipe()
+	if err != nil {
+		return 0, fmt.Errorf("start the agent: %w", err)
+	}
+	defer up.Close()
+	defer child.Close()
 	cmd.Dir = "/" // no file system is kept from being unmounted
-	cmd.ExtraFiles = []*os.File{f}
+	cmd.ExtraFiles = []*os.File{f, child}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Env = append(os.Environ(), agentRole+"="+socket, agentParent+"=")
 	if len(a.command) > 0 {
@@ -152,6 +161,11 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	}
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("start the agent: %w", err)
+	}
+	child.Close()
+	// A signal that comes before it heeds them would leave the socket behind.
+	if _, err := up.Read(make([]byte, 1)); err != nil {
+		return 0, fmt.Errorf("start the agent: it ended at once: %w", cmd.Wait())
 	}
 	pid = cmd.Process.Pid
 	cmd.Process.Release()
@@ -205,6 +219,9 @@ func (a *agentArgs) serveInherited(ctx context.Context) error {
 	if w, err := openSyslog("AUTH"); err == nil {
 		messages.to(w) // nobody reads standard error; until the program ends
 	}
+	up := os.NewFile(4, "up")
+	up.Write([]byte{1}) // main has seen to signals
+	up.Close()
 	s := &agentSocket{l: l, path: path}
 	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(path), "agent.") && strings.HasPrefix(filepath.Base(dir), "ssh-") {
 		s.dir = dir // goes only when nothing else is in it
@@ -293,55 +310,4 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 		return fmt.Errorf("agent: %w", err)
 	}
 	return agentEnded
-}
-
-// confirm asks a person through SSH_ASKPASS (ssh-agent.c, confirm_key).
-func (a *agentArgs) confirm(ctx context.Context, c agent.Confirmation) bool {
-	if _, may := askpassRules(os.Getenv); !may {
-		return false
-	}
-	answer, ok, err := askpass(ctx, a.question(c), "SSH_ASKPASS_PROMPT=confirm")
-	return err == nil && ok && (answer == "" || strings.EqualFold(answer, "yes"))
-}
-
-// question is what a person has to know to say yes: which key, and for what.
-func (a *agentArgs) question(c agent.Confirmation) string {
-	text := fmt.Sprintf("Allow use of key %s?\nKey fingerprint %s.", printable(c.Comment), a.fingerprint(c.Key))
-	switch {
-	case c.User != "" && c.Host != nil:
-		text += fmt.Sprintf("\nIt is to log in as %s at %s", printable(c.User), a.hostText(c.Host))
-	case c.User != "":
-		text += fmt.Sprintf("\nIt is to log in as %s at a host that is not known", printable(c.User))
-	case c.Namespace != "":
-		text += fmt.Sprintf("\nIt is to sign something for %q", printable(c.Namespace))
-	default:
-		text += "\nIt is to sign something that is no login"
-	}
-	if len(c.Hops) > 0 {
-		var hops []string
-		for _, key := range c.Hops {
-			hops = append(hops, a.hostText(key))
-		}
-		text += ", asked for over " + strings.Join(hops, " and then ")
-	}
-	return text + "."
-}
-
-// keyText is the fingerprint of a host's key.
-func (a *agentArgs) keyText(blob []byte) string {
-	key, err := gossh.ParsePublicKey(blob)
-	if err != nil {
-		return agent.Fingerprint(blob)
-	}
-	return a.fingerprint(key)
-}
-
-func (a *agentArgs) fingerprint(key gossh.PublicKey) string {
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key // as OpenSSH has it
-	}
-	if a.md5 {
-		return "MD5:" + gossh.FingerprintLegacyMD5(key)
-	}
-	return gossh.FingerprintSHA256(key)
 }
