@@ -5,6 +5,7 @@ package unixsock
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -59,6 +60,9 @@ func Take(path string, mode fs.FileMode) (*Listener, error) {
 
 // bind listens on a new socket.
 func bind(path string, mode fs.FileMode) (*net.UnixListener, error) {
+	if len(path) >= MaxPath { // the system would call it invalid
+		return nil, fmt.Errorf("%w: it has %d bytes, and a socket's has %d at most", syscall.ENAMETOOLONG, len(path), MaxPath-1)
+	}
 	fd, err := socket()
 	if err != nil {
 		return nil, err
