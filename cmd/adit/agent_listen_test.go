@@ -30,7 +30,7 @@ func TestListenFDs(t *testing.T) {
 	start := func(fd *os.File) *exec.Cmd {
 		t.Helper()
 		// The program's number is known when it runs.
-		cmd := exec.CommandContext(t.Context(), "sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec adit agent -D -a /nowhere/else")
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec adit agent -D")
 		cmd.ExtraFiles = []*os.File{fd}
 		return cmd
 	}

@@ -47,7 +47,7 @@ func (s *agentSocket) remove() {
 // listen makes the socket, mode 0600, or takes the one that a service manager has
 // passed (sd_listen_fds(3)).
 func (a *agentArgs) listen() (*agentSocket, error) {
-	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1" && (a.foreground || a.debug) {
+	if a.path == "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1" && (a.foreground || a.debug) {
 		l, err := inheritedListener()
 		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			err = errno // the calls' names tell a person nothing

@@ -37,6 +37,7 @@ that, and ends when the command does.
   -E  how fingerprints are shown: sha256 or md5
   -k  end the agent that SSH_AGENT_PID names
   -t  how long keys are kept that name no time of their own: seconds, or 1h30m
+  -V  print the version
   -T  have the socket in a new folder below TMPDIR
   -u  remove sockets from ~/.ssh/agent that agents of this host have left there
       for an hour, and end; -uu of any host. -U: do not do so before starting
@@ -80,6 +81,7 @@ type agentArgs struct {
 	cleanUp    int  // -u, or -uu
 	keepStale  bool // -U
 	temporary  bool // -T
+	version    bool // -V
 	foreground bool // -D
 	debug      bool // -d
 	md5        bool
@@ -150,6 +152,8 @@ func parseAgent(args []string) (*agentArgs, error) {
 			a.keepStale = true
 		case 'T':
 			a.temporary = true
+		case 'V':
+			a.version = true
 		case '-':
 			name, value, _ := strings.Cut(o.value, "=")
 			if name == "upstream" {
@@ -187,7 +191,7 @@ var agentLongOptions = map[string]bool{
 // letter is '-', and whose value is NAME=VALUE.
 func agentOptions(args []string) (opts []option, rest []string, err error) {
 	for {
-		more, rest, err := getopt("cDdksTuUE:a:O:P:t:-:", args)
+		more, rest, err := getopt("cDdksTuUVE:a:O:P:t:-:", args)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -224,6 +228,9 @@ func agentOptions(args []string) (opts []option, rest []string, err error) {
 
 func runAgent(ctx context.Context, a *agentArgs) error {
 	switch {
+	case a.version:
+		fmt.Fprintf(os.Stderr, "adit_%s\n", version)
+		return nil
 	case a.kill:
 		return a.end()
 	case a.cleanUp > 0:

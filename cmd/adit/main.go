@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is what `adit --version` and `adit ssh -V` print.
+// version is what `adit --version`, `adit ssh -V` and `adit agent -V` print.
 const version = "0.1"
 
 func main() {
