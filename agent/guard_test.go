@@ -192,7 +192,7 @@ func TestConfirmForwarded(t *testing.T) {
 				}
 				c := asked[0]
 				got := fmt.Sprintf("%s %s at db over %d", c.Comment, c.User, len(c.Hops))
-				if got != tt.want || string(c.Host) != string(db.HostKey) || string(c.Key.Marshal()) != string(user.Marshal()) {
+				if got != tt.want || c.Astray != (len(c.Hops) == 0) || string(c.Host) != string(db.HostKey) || string(c.Key.Marshal()) != string(user.Marshal()) {
 					t.Errorf("%s, %s: asked about %s, want %s", name, tt.name, got, tt.want)
 				}
 			}

@@ -56,7 +56,10 @@ type Confirmation struct {
 	// or when that is not known.
 	Host []byte
 	// Hops are the keys of the hosts over which the request comes, the nearest first.
-	Hops      [][]byte
+	Hops [][]byte
+	// Astray says that binding the connection failed, so that where the request comes
+	// from is not known.
+	Astray    bool
 	Namespace string // of a signature that is no login, but an SSHSIG
 
 	forced bool // also for keys that are not to be confirmed

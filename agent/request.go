@@ -162,7 +162,7 @@ func (c *circumstances) tell(r *Request) { r.Hops, r.Host, r.Signing = c.hops, c
 
 // confirmation is the question to a person. The key is not in it yet.
 func (c *circumstances) confirmation() Confirmation {
-	q := Confirmation{Hops: c.hops, Host: c.host}
+	q := Confirmation{Hops: c.hops, Host: c.host, Astray: c.unbound}
 	if c.signing != nil {
 		q.User, q.Namespace = c.signing.User, c.signing.Namespace
 	}

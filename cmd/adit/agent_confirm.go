@@ -35,6 +35,9 @@ func (a *agentArgs) question(c agent.Confirmation) string {
 	default:
 		text += "\nIt is to sign something that is no login"
 	}
+	if c.Astray {
+		text += ", and it can't be told for whom"
+	}
 	if len(c.Hops) > 0 {
 		var hops []string
 		for _, key := range c.Hops {
@@ -68,9 +71,12 @@ func (a *agentArgs) fingerprint(key gossh.PublicKey) string {
 // them, and its key.
 func (a *agentArgs) hostText(key []byte) string {
 	print := a.keyText(key)
-	names, _ := a.guard.hosts.Names(key)
-	if len(names) == 0 {
-		return "the host with key " + print
+	names, more := a.guard.hosts.Names(key)
+	switch {
+	case len(names) == 0 && more:
+		return "a host whose name known_hosts does not tell (" + print + ")"
+	case len(names) == 0:
+		return "a host that is not in known_hosts (" + print + ")"
 	}
 	shown := printable(strings.Join(names[:min(len(names), maxHostNames)], ", "))
 	if len(names) > maxHostNames {

@@ -71,7 +71,7 @@ func TestShellWord(t *testing.T) {
 // a line of the question.
 func TestQuestion(t *testing.T) {
 	var keys []gossh.PublicKey
-	for range 3 {
+	for range 4 {
 		public, _, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -84,7 +84,8 @@ func TestQuestion(t *testing.T) {
 	}
 	blob := func(i int) []byte { return keys[i].Marshal() }
 	known := filepath.Join(t.TempDir(), "known_hosts")
-	line := knownhosts.Line(knownhosts.Host{Name: "db.example.com", Port: 22}, keys[1], false) + "\n" + knownhosts.Line(knownhosts.Host{Name: "db", Port: 2222}, keys[1], false) + "\n"
+	line := knownhosts.Line(knownhosts.Host{Name: "db.example.com", Port: 22}, keys[1], false) + "\n" + knownhosts.Line(knownhosts.Host{Name: "db", Port: 2222}, keys[1], false) + "\n" +
+		knownhosts.Line(knownhosts.Host{Name: "hashed", Port: 22}, keys[3], true) + "\n"
 	if err := os.WriteFile(known, []byte(line), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestQuestion(t *testing.T) {
 	}
 	print := func(i int) string { return gossh.FingerprintSHA256(keys[i]) }
 	begin := "Allow use of key laptop?\nKey fingerprint " + print(0) + ".\nIt is to "
-	db, stranger := "db.example.com, [db]:2222 ("+print(1)+")", "the host with key "+print(2)
+	db, stranger := "db.example.com, [db]:2222 ("+print(1)+")", "a host that is not in known_hosts ("+print(2)+")"
 	for _, tt := range []struct {
 		c    agent.Confirmation
 		want string
@@ -106,10 +107,12 @@ func TestQuestion(t *testing.T) {
 		{agent.Confirmation{}, "sign something that is no login."},
 		{agent.Confirmation{User: "alice", Host: blob(1)}, "log in as alice at " + db + "."},
 		{agent.Confirmation{User: "alice"}, "log in as alice at a host that is not known."},
+		{agent.Confirmation{User: "alice", Astray: true}, "log in as alice at a host that is not known, and it can't be told for whom."},
 		{agent.Confirmation{User: "alice", Host: blob(2), Hops: [][]byte{blob(1)}}, "log in as alice at " + stranger + ", asked for over " + db + "."},
 		{agent.Confirmation{Hops: [][]byte{blob(1), blob(2)}}, "sign something that is no login, asked for over " + db + " and then " + stranger + "."},
 		{agent.Confirmation{Namespace: "git", Hops: [][]byte{blob(2)}}, `sign something for "git", asked for over ` + stranger + "."},
-		{agent.Confirmation{User: "alice", Host: []byte("junk")}, "log in as alice at the host with key " + agent.Fingerprint([]byte("junk")) + "."},
+		{agent.Confirmation{User: "alice", Host: []byte("junk")}, "log in as alice at a host that is not in known_hosts (" + agent.Fingerprint([]byte("junk")) + ")."},
+		{agent.Confirmation{User: "alice", Host: blob(3)}, "log in as alice at a host whose name known_hosts does not tell (" + print(3) + ")."},
 	} {
 		tt.c.Key, tt.c.Comment = keys[0], "laptop"
 		if got := ask(&agentArgs{}, tt.c); got != begin+tt.want {
