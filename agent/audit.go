@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -25,9 +25,7 @@ type AuditFile struct {
 	// Hosts names hosts by their keys. Nil: there are no names in the file.
 	Hosts Hosts
 
-	mu sync.Mutex
-	// Guarded by mu.
-	torn bool // the last line may have no end
+	torn atomic.Bool // the last line may have no end
 }
 
 // AuditLine is a line of an AuditFile. What is empty is left out.
@@ -76,20 +74,21 @@ func (f *AuditFile) Write(r Request) error {
 		return err
 	}
 	line := ascii(b.Bytes())
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.torn {
-		line = append([]byte{'\n'}, line...)
-	}
 	file, err := openAudit(f.Path)
 	if err != nil {
 		return err
 	}
-	n, err := file.Write(line) // once: others may write, too
+	torn := f.torn.Swap(false)
+	if torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := file.Write(line) // at once: others may write, too
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
-	f.torn = err != nil && (f.torn || n > 0)
+	if err != nil && (torn || n > 0) {
+		f.torn.Store(true)
+	}
 	return err
 }
 

@@ -36,7 +36,8 @@ import (
 // shown if there is a use for which it may be.
 //
 // A program that lists or signs over a connection that nobody has bound looks as if
-// it were here.
+// it were here. The nearest host is proven; each vouches for those behind it, and can
+// make the way look longer than it is.
 //
 // Rules are made before their first use, and not changed any more.
 type Rules struct {

@@ -39,19 +39,25 @@ func (s fileState) is(o fileState) bool {
 // load returns what the files have now. What can't be read knows no hosts, which
 // allows nothing.
 func (h *agentHosts) load() *knownhosts.DB {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	now := make([]fileState, len(h.files))
 	for i, f := range h.files {
 		if fi, err := os.Stat(f); err == nil {
 			now[i] = fileState{fi, fi.Size(), fi.ModTime()}
 		}
 	}
-	if h.db == nil || !slices.EqualFunc(now, h.seen, fileState.is) {
-		h.db, _ = knownhosts.Load(h.files...)
-		h.seen = now
+	h.mu.Lock()
+	db := h.db
+	if !slices.EqualFunc(now, h.seen, fileState.is) {
+		db = nil
 	}
-	return h.db
+	h.mu.Unlock()
+	if db == nil {
+		db, _ = knownhosts.Load(h.files...)
+		h.mu.Lock()
+		h.db, h.seen = db, now
+		h.mu.Unlock()
+	}
+	return db
 }
 
 // Names implements agent.Hosts.
