@@ -119,14 +119,20 @@ func lookStale(path string) (fs.FileInfo, bool) {
 }
 
 // removeStale removes a socket that nobody listens on, and says whether the path is
-// free. It is moved away first, and back if it turns out to be another one: of two
-// that find a stale one, the second must not remove the first one's new one.
+// free.
 func removeStale(path string) bool {
 	found, stale := lookStale(path)
 	if !stale {
 		_, err := os.Lstat(path) // its program may have removed it meanwhile
 		return errors.Is(err, fs.ErrNotExist)
 	}
+	return removeThat(path, found)
+}
+
+// removeThat removes a socket. It is moved away first, and back if it turns out to be
+// another one: of two that find a stale one, the second must not remove the first
+// one's new one.
+func removeThat(path string, found fs.FileInfo) bool {
 	aside := path + "." + rand.Text()[:TakeRoom-1]
 	if os.Rename(path, aside) != nil {
 		return false

@@ -175,6 +175,29 @@ func TestTakeRace(t *testing.T) {
 	}
 }
 
+// A socket that another has replaced since it was looked at stays where it is.
+func TestRemoveThat(t *testing.T) {
+	d := dir(t)
+	leave(t, d+"/s")
+	found, stale := lookStale(d + "/s")
+	if !stale {
+		t.Fatal("a socket that was left behind is not stale")
+	}
+	os.Remove(d + "/s")
+	l, err := Listen(d+"/s", 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if removeThat(d+"/s", found) {
+		t.Error("another socket was removed")
+	}
+	connect(t, d+"/s")
+	if got := files(t, d); got != "s" {
+		t.Errorf("the folder has %s", got)
+	}
+}
+
 // A path that leaves no room for the other name works, replacing included; one
 // that is too long is an error.
 func TestTakeLong(t *testing.T) {
