@@ -139,7 +139,8 @@ func removeThat(path string, found fs.FileInfo) bool {
 	}
 	defer os.Remove(aside)
 	moved, err := os.Lstat(aside)
-	if err != nil || !os.SameFile(found, moved) {
+	// A new file may have the number of one that is gone.
+	if err != nil || !os.SameFile(found, moved) || !found.ModTime().Equal(moved.ModTime()) {
 		os.Link(aside, path)
 		return false
 	}

@@ -59,6 +59,7 @@ func (l *Listener) Path() string { return l.path }
 // place.
 func (l *Listener) Close() (err error) {
 	l.closing.Do(func() {
+		// No other file has its number while it is open.
 		if file, serr := os.Lstat(l.path); serr == nil && os.SameFile(file, l.file) {
 			err = os.Remove(l.path)
 		}

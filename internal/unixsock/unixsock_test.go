@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // dir is a folder whose name is short enough for sockets.
@@ -179,6 +180,10 @@ func TestTakeRace(t *testing.T) {
 func TestRemoveThat(t *testing.T) {
 	d := dir(t)
 	leave(t, d+"/s")
+	old := time.Now().Add(-time.Minute) // file times are some milliseconds coarse
+	if err := os.Chtimes(d+"/s", old, old); err != nil {
+		t.Fatal(err)
+	}
 	found, stale := lookStale(d + "/s")
 	if !stale {
 		t.Fatal("a socket that was left behind is not stale")
