@@ -59,11 +59,16 @@ type constraints struct {
 	lifetime     uint32
 	confirm      bool
 	destinations []Destination // nil: everywhere
+
+	provider  string               // of a security key; "" when none is named
+	certs     []*gossh.Certificate // that a token's keys are to be held as, too
+	certsOnly bool                 // not as bare keys
 }
 
-// parseConstraints reads what follows a key's comment. What is not known refuses
-// the whole key: who asked for a limit must not get a key without it.
-func parseConstraints(p *wire.Parser) (c constraints, err error) {
+// parseConstraints reads what follows a key's comment, or a token's PIN. What is not
+// known refuses the whole key: who asked for a limit must not get a key without it.
+func parseConstraints(p *wire.Parser, token bool) (c constraints, err error) {
+	certs := false // were given
 	for p.Len() > 0 && p.Err() == nil {
 		switch num := p.Byte(); num {
 		case constrainLifetime:
@@ -77,20 +82,50 @@ func parseConstraints(p *wire.Parser) (c constraints, err error) {
 			}
 			c.confirm = true
 		case constrainExtension:
-			switch name := p.String(); {
-			case p.Err() != nil:
-			case name != extRestrict:
-				return c, fmt.Errorf("constraint %.64q is not known here", name)
-			case c.destinations != nil:
-				return c, errors.New("two lists of destinations")
+			name, err := cString(p)
+			switch {
+			case err != nil:
+			case name == extRestrict && c.destinations == nil:
+				c.destinations, err = parseDestinations(p.Bytes())
+			case name == extSKProvider && !token && c.provider == "":
+				c.provider, err = cString(p)
+			case name == extAssociatedCerts && token && !certs:
+				certs, c.certsOnly = true, p.Bool()
+				c.certs, err = parseCertificates(p.Bytes())
+			case name == extRestrict || name == extSKProvider && !token || name == extAssociatedCerts && token:
+				err = fmt.Errorf("constraint %s is given twice", name)
 			default:
-				if c.destinations, err = parseDestinations(p.Bytes()); err != nil {
-					return c, err
-				}
+				err = fmt.Errorf("constraint %.64q is not known here", name)
+			}
+			if err != nil {
+				return c, err
 			}
 		default:
 			return c, fmt.Errorf("constraint %d is not known here", num)
 		}
 	}
 	return c, p.Err()
+}
+
+// parseCertificates reads those of the constraint associated-certs-v00@openssh.com.
+// Bare keys among them mean nothing, as in OpenSSH.
+func parseCertificates(b []byte) (certs []*gossh.Certificate, err error) {
+	p := wire.NewParser(b)
+	for n := 0; p.Len() > 0 && p.Err() == nil; n++ {
+		if n == maxAssociatedCerts {
+			return nil, fmt.Errorf("more than %d certificates", maxAssociatedCerts)
+		}
+		blob := p.Bytes()
+		if p.Err() != nil {
+			break
+		}
+		key, err := parsePublic(clone(blob))
+		if err != nil {
+			return nil, err
+		}
+		if cert, ok := key.(*gossh.Certificate); ok {
+			certs = append(certs, cert)
+		}
+	}
+	return certs, p.Err()
 }

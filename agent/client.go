@@ -102,7 +102,7 @@ func (c *Client) status(ctx context.Context, what string, request []byte) error 
 // unexpected is what a reply means that is not the one to a success.
 func (c *Client) unexpected(num byte) error {
 	switch num {
-	case numFailure, numExtensionFailure, 30, 102: // the last are of SSH 1 and of ssh.com
+	case numFailure, numExtensionFailure, numFailureOld, 102: // the last is of ssh.com
 		return ErrRefused
 	}
 	return c.outOfStep(fmt.Errorf("the agent answered with message %d, which is no answer to that", num))

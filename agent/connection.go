@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -123,8 +125,10 @@ func (c *Connection) answer(ctx context.Context, request []byte, r *Request) (re
 		}
 	case numExtension:
 		reply, err = c.extension(body, r)
-	case numAddToken, numAddTokenLimited, numRemoveToken:
-		err = errors.New("tokens are not supported")
+	case numAddToken, numAddTokenLimited:
+		err = c.addToken(ctx, body)
+	case numRemoveToken:
+		err = c.removeToken(body, r)
 	default:
 		err = errors.New("it is not known here")
 	}
@@ -197,7 +201,18 @@ func (c *Connection) sign(ctx context.Context, body []byte, r *Request) ([]byte,
 
 func (c *Connection) add(body []byte, r *Request) error {
 	p := wire.NewParser(body)
-	raw, public, err := parsePrivate(&p, body)
+	var (
+		raw    []byte
+		public gossh.PublicKey
+		device *securityKey
+		err    error
+	)
+	if startsSecurityKey(p) {
+		device = &securityKey{}
+		raw, public, *device, err = parseSecurityKey(&p, body)
+	} else {
+		raw, public, err = parsePrivate(&p, body)
+	}
 	if err != nil {
 		return err
 	}
@@ -206,21 +221,29 @@ func (c *Connection) add(body []byte, r *Request) error {
 		return fmt.Errorf("comment: %w", err)
 	}
 	r.Key, r.Comment = public.Marshal(), comment
-	limits, err := parseConstraints(&p)
-	if err != nil {
+	limits, err := parseConstraints(&p, false)
+	switch {
+	case err != nil:
 		return err
+	case device != nil:
+		device.provider = limits.provider
+		if err := c.ring.Tokens.admits(device, c.attempted); err != nil {
+			return err
+		}
+	case limits.provider != "":
+		return errors.New("a provider of security keys for a key that is in none")
 	}
 	sees := c.sees(r)
 	if err := sees(&heldKey{blob: string(r.Key), comment: comment}); err != nil {
 		return err // it could not be used
 	}
-	return c.ring.add(raw, public, comment, limits, sees)
+	return c.ring.add(raw, public, device, comment, limits, sees)
 }
 
 func (c *Connection) extension(body []byte, r *Request) (reply []byte, err error) {
 	p := wire.NewParser(body)
-	name := p.String()
-	if err := p.Err(); err != nil {
+	name, err := cString(&p)
+	if err != nil {
 		return nil, err
 	}
 	r.Extension = name

@@ -12,8 +12,9 @@ import (
 )
 
 // Keyring holds private keys and signs with them, as ssh-agent does: RSA from 1024
-// bits, ECDSA and Ed25519, bare or as certificates'. Its zero value is empty and
-// ready. Others use it through a Connection each, or through Server.
+// bits, ECDSA and Ed25519, bare or as certificates', and with Tokens those in security
+// keys and PKCS#11 tokens. Its zero value is empty and ready. Others use it through a
+// Connection each, or through Server.
 //
 // A key's material is kept in its wire form, out of reach of swapping and core
 // dumps where the system allows that, and opened for each signature; what Go's
@@ -35,15 +36,19 @@ type Keyring struct {
 	ConfirmForwarded bool
 	// Rules hide keys. Nil: none is hidden.
 	Rules *Rules
+	// Tokens is how keys in devices are used. Nil: they are refused.
+	Tokens *Tokens
 
 	clock   func() time.Duration // bootTime, but for tests
 	unlocks sync.Mutex           // held while an attempt to unlock is judged
+	helpers sync.WaitGroup       // goroutines of tokens
 
 	mu sync.Mutex
 	// Guarded by mu.
 	keys   []*heldKey // in the order in which they were added
 	locked *lock      // nil while it is not
 	expiry *time.Timer
+	tokens map[*token]bool // whose helpers run
 	closed bool
 }
 
@@ -71,12 +76,14 @@ type heldKey struct {
 	// Immutable.
 	blob   string // wire form
 	public gossh.PublicKey
+	device *securityKey // that has the private half; nil: none has
 
 	// Guarded by Keyring.mu.
 	comment string
 	secret  *secret // nil while sealed is not
 	raw     []byte  // its content
 	sealed  []byte  // encrypted, while the ring is locked
+	token   *token  // that has the private half; nil: raw has
 	limits  constraints
 	expires time.Duration // on the ring's clock
 	mortal  bool          // expires means something
@@ -87,6 +94,10 @@ func (k *heldKey) wipe() {
 		k.secret.wipe()
 	}
 	k.secret, k.raw, k.sealed = nil, nil, nil
+	if k.token != nil {
+		k.token.releaseLocked()
+		k.token = nil
+	}
 }
 
 var (
@@ -104,12 +115,17 @@ func (r *Keyring) now() time.Duration {
 	return bootTime()
 }
 
-// Close forgets all keys, for ever.
+// Close forgets all keys, for ever, and waits until the helpers have ended that tokens
+// took: about a second at most.
 func (r *Keyring) Close() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
 	r.removeAllLocked()
+	for t := range r.tokens {
+		t.h.end()
+	}
+	r.mu.Unlock()
+	r.helpers.Wait()
 }
 
 // RemoveAll forgets all keys (ssh-agent's SIGUSR1).
@@ -137,10 +153,10 @@ func (r *Keyring) Len() int {
 	return len(r.keys)
 }
 
-// add takes a key that parsePrivate has checked. One that is there already keeps
-// its place and gets the new comment and limits, unless whoever adds it can't see
-// it.
-func (r *Keyring) add(raw []byte, public gossh.PublicKey, comment string, limits constraints, sees func(*heldKey) error) error {
+// add takes a key that parsePrivate or parseSecurityKey has checked, device being nil
+// for the former. One that is there already keeps its place and gets the new comment
+// and limits, unless whoever adds it can't see it.
+func (r *Keyring) add(raw []byte, public gossh.PublicKey, device *securityKey, comment string, limits constraints, sees func(*heldKey) error) error {
 	blob := string(public.Marshal())
 	s, content, err := newSecret(raw)
 	if err != nil {
@@ -148,29 +164,32 @@ func (r *Keyring) add(raw []byte, public gossh.PublicKey, comment string, limits
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	k := &heldKey{blob: blob, public: public}
+	k := &heldKey{blob: blob, public: public, device: device, comment: comment, secret: s, raw: content}
 	i, err := r.placeLocked(k, sees)
 	if err != nil {
 		s.wipe()
 		return err
 	}
 	if i < len(r.keys) {
-		k = r.keys[i]
-		k.wipe()
+		r.keys[i].wipe()
+		r.keys[i] = k
 	} else {
 		r.keys = append(r.keys, k)
 	}
-	k.comment, k.limits, k.secret, k.raw = comment, limits, s, content
+	r.limitLocked(k, limits)
+	return nil
+}
+
+// limitLocked has a key be used as it may, for as long as it may.
+func (r *Keyring) limitLocked(k *heldKey, limits constraints) {
+	k.limits = limits
 	switch {
 	case limits.limited:
 		k.mortal, k.expires = true, r.now()+time.Duration(limits.lifetime)*time.Second
 	case r.Lifetime > 0:
 		k.mortal, k.expires = true, r.now()+r.Lifetime
-	default:
-		k.mortal = false
 	}
 	r.expireLocked()
-	return nil
 }
 
 // placeLocked returns where a key belongs.
@@ -282,62 +301,62 @@ func (r *Keyring) clear(hidden func(*heldKey) bool) error {
 		r.removeAllLocked()
 		return nil
 	}
-	r.keys = slices.DeleteFunc(r.keys, func(k *heldKey) bool {
-		if hidden(k) {
-			return false
-		}
-		k.wipe()
-		return true
-	})
+	r.dropLocked(func(k *heldKey) bool { return !hidden(k) })
 	return nil
 }
 
 // sign signs with a key that may. While a person is asked, the ring is free for
 // others, and may change.
 func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) error, c *Confirmation) (*gossh.Signature, error) {
-	open := func(confirmed bool) (signer gossh.AlgorithmSigner, wipe func(), ask bool, err error) {
+	open := func(confirmed bool) (use keyUse, ask bool, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		k, err := r.findLocked(q.key)
 		if err == nil {
 			err = may(k)
 		}
+		if err == nil && k.device != nil {
+			err = r.Tokens.signs(k.device, k.public, q.data)
+		}
 		if err != nil {
-			return nil, nil, false, err
+			return use, false, err
 		}
+		c.Key, c.Comment = k.public, k.comment
 		if (k.limits.confirm || c.forced) && !confirmed {
-			c.Key, c.Comment = k.public, k.comment
-			return nil, nil, true, nil
+			return use, true, nil
 		}
-		signer, wipe, err = openPrivate(k.raw)
-		return signer, wipe, false, err
+		use, err = r.openLocked(k, q, *c)
+		return use, false, err
 	}
-	signer, wipe, ask, err := open(false)
+	use, ask, err := open(false)
 	if ask {
 		if r.Confirm == nil || !r.Confirm(ctx, *c) {
 			return nil, errDeclined
 		}
 		c.given = true
-		signer, wipe, _, err = open(true)
+		use, _, err = open(true)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer wipe()
-	return signAs(signer, q.data, q.flags)
+	defer use.wipe()
+	return use.sign(ctx)
 }
 
-// signAs signs with the algorithm that flags name, which only RSA keys have a
-// choice of: without flags that is SHA-1, as the protocol has it.
+// signAs signs with the algorithm that flags name.
 func signAs(signer gossh.AlgorithmSigner, data []byte, flags uint32) (*gossh.Signature, error) {
-	algorithm := signer.PublicKey().Type()
-	if algorithm == gossh.KeyAlgoRSA {
-		switch {
-		case flags&FlagRSASHA256 != 0:
-			algorithm = gossh.KeyAlgoRSASHA256
-		case flags&FlagRSASHA512 != 0:
-			algorithm = gossh.KeyAlgoRSASHA512
-		}
+	return signer.SignWithAlgorithm(randomness, bytes.Clone(data), algorithmOf(signer.PublicKey().Type(), flags))
+}
+
+// algorithmOf is the algorithm that flags name for a type of key. Only RSA keys have a
+// choice: without flags that is SHA-1, as the protocol has it.
+func algorithmOf(typ string, flags uint32) string {
+	switch {
+	case typ != gossh.KeyAlgoRSA:
+	case flags&FlagRSASHA256 != 0:
+		return gossh.KeyAlgoRSASHA256
+	case flags&FlagRSASHA512 != 0:
+		return gossh.KeyAlgoRSASHA512
 	}
-	return signer.SignWithAlgorithm(randomness, bytes.Clone(data), algorithm)
+	return typ
 }

@@ -75,6 +75,9 @@ func (r *Keyring) lock(passphrase []byte) error {
 	}
 	r.expireLocked()
 	for _, k := range r.keys {
+		if k.token != nil {
+			continue // its PIN is with the helper
+		}
 		sealed := aead.Seal(nil, nil, k.raw, []byte(k.blob))
 		k.wipe()
 		k.sealed = sealed
@@ -110,7 +113,7 @@ func (r *Keyring) unlock(passphrase []byte) error {
 	defer r.mu.Unlock()
 	for _, k := range r.keys {
 		if k.sealed == nil {
-			continue // an attempt before this one came that far
+			continue // a token's, or an attempt before this one came that far
 		}
 		raw, err := aead.Open(nil, nil, k.sealed, []byte(k.blob))
 		if err != nil {

@@ -73,12 +73,12 @@ func samePublic(blob []byte, key gossh.PublicKey) bool {
 	return ok && bytes.Equal(cert.Key.Marshal(), key.Marshal())
 }
 
+// algorithmWebAuthn is that of signatures that a browser has a security key make.
+const algorithmWebAuthn = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com"
+
 // fits says whether an algorithm is one of a key's type.
 func fits(algorithm string, key gossh.PublicKey) bool {
-	typ := key.Type()
-	if cert, ok := key.(*gossh.Certificate); ok {
-		typ = cert.Key.Type()
-	}
+	typ := bare(key).Type()
 	switch algorithm {
 	case gossh.KeyAlgoRSASHA256, gossh.KeyAlgoRSASHA512, gossh.CertAlgoRSAv01, gossh.CertAlgoRSASHA256v01, gossh.CertAlgoRSASHA512v01:
 		return typ == gossh.KeyAlgoRSA
@@ -90,6 +90,10 @@ func fits(algorithm string, key gossh.PublicKey) bool {
 		return typ == gossh.KeyAlgoECDSA384
 	case gossh.CertAlgoECDSA521v01:
 		return typ == gossh.KeyAlgoECDSA521
+	case gossh.CertAlgoSKED25519v01:
+		return typ == gossh.KeyAlgoSKED25519
+	case gossh.CertAlgoSKECDSA256v01, algorithmWebAuthn:
+		return typ == gossh.KeyAlgoSKECDSA256
 	}
 	return algorithm == typ
 }

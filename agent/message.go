@@ -30,6 +30,7 @@ const (
 	numExtension        = 27
 	numExtensionFailure = 28
 	numExtensionReply   = 29
+	numFailureOld       = 30 // of SSH 1's time; ssh-pkcs11-helper still says it
 )
 
 // Names of extensions and constraint extensions.

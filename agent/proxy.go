@@ -112,6 +112,14 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 		return s.sign(ctx, request, r)
 	case numAdd, numAddConstrained:
 		return s.add(ctx, request, r)
+	case numAddToken, numAddTokenLimited, numRemoveToken:
+		switch {
+		case len(s.p.Upstreams) == 0:
+			return nil, errNoUpstream
+		case s.attempted: // ssh-agent before 9.3p2 would load the library
+			return nil, errRemote
+		}
+		return s.ask(ctx, s.p.Upstreams[0], request, false)
 	case numRemove:
 		h, err := s.holder(ctx, u.Key)
 		if err != nil {

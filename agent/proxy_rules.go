@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -71,7 +73,13 @@ func (s *shield) add(ctx context.Context, request []byte, r *Request) ([]byte, e
 		return nil, errNoUpstream
 	}
 	p := wire.NewParser(request[1:])
-	_, public, err := parsePrivate(&p, request[1:])
+	var public gossh.PublicKey
+	var err error
+	if startsSecurityKey(p) {
+		_, public, _, err = parseSecurityKey(&p, request[1:])
+	} else {
+		_, public, err = parsePrivate(&p, request[1:])
+	}
 	if err == nil {
 		r.Key = public.Marshal()
 		if r.Comment, err = cString(&p); err == nil && s.p.Rules != nil {

@@ -24,7 +24,11 @@ func (a *agentArgs) confirm(ctx context.Context, c agent.Confirmation) bool {
 
 // question is what a person has to know to say yes: which key, and for what.
 func (a *agentArgs) question(c agent.Confirmation) string {
-	text := fmt.Sprintf("Allow use of key %s?\nKey fingerprint %s.", printable(c.Comment), a.fingerprint(c.Key))
+	return fmt.Sprintf("Allow use of key %s?\nKey fingerprint %s.", printable(c.Comment), a.fingerprint(c.Key)) + a.purpose(c)
+}
+
+// purpose is what for, and for whom, a key is to be used: a line of its own.
+func (a *agentArgs) purpose(c agent.Confirmation) (text string) {
 	switch {
 	case c.User != "" && c.Host != nil:
 		text += fmt.Sprintf("\nIt is to log in as %s at %s", printable(c.User), a.hostText(c.Host))

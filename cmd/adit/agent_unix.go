@@ -137,6 +137,7 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	if a.md5 {
 		args = append(args, "-E", "md5")
 	}
+	args = append(args, a.devices.args()...)
 	for _, path := range a.upstreams {
 		if path, err = filepath.Abs(path); err != nil { // its folder is another one
 			return 0, fmt.Errorf("start the agent: %w", err)
@@ -268,7 +269,7 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 	if err := agent.Harden(); err != nil {
 		say("its memory is not kept from others: %v", err)
 	}
-	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules}
+	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules, Tokens: a.tokens()}
 	defer ring.Close()
 	server := &agent.Server{Agent: ring}
 	if len(a.upstreams) > 0 {

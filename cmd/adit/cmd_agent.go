@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,8 +40,11 @@ that, and ends when the command does.
   -T  have the socket in a new folder below TMPDIR
   -u  remove sockets from ~/.ssh/agent that agents of this host have left there
       for an hour, and end; -uu of any host. -U: do not do so before starting
-  -O  no-restrict-websafe, websafe-allow=…, allow-remote-pkcs11; -P paths: taken
-      for ssh-agent's sake. Tokens and security keys are not held
+  -O  no-restrict-websafe: security keys that are for web sites sign anything;
+      websafe-allow=patterns: those for these applications do
+      allow-remote-pkcs11: libraries may be named by who is at another host
+  -P  which libraries of tokens and security keys may be loaded: patterns;
+      else /usr/lib*/*,/usr/local/lib*/*
 
 With --upstream it has no keys, but asks other agents for theirs, and lets each see
 only what it can bear: it checks bindings itself, makes a connection for each
@@ -70,6 +72,11 @@ all keys. Keys with destinations (ssh-add -h) are used only over the ways that t
 allow. While the agent is locked (ssh-add -x), keys are encrypted with the
 passphrase.
 
+Security keys (ed25519-sk, ecdsa-sk) and PKCS#11 tokens (ssh-add -s) are used
+through OpenSSH's ssh-sk-helper and ssh-pkcs11-helper, where those are installed, or
+the programs that SSH_SK_HELPER and SSH_PKCS11_HELPER name. To touch a key, and for
+its PIN, you are asked through SSH_ASKPASS.
+
 Called by the name ssh-agent, adit is this.
 `
 
@@ -89,6 +96,7 @@ type agentArgs struct {
 	upstreams  []string // agents to ask; none: we are one
 	command    []string
 	guard      agentGuard
+	devices    tokenArgs
 }
 
 // agentCommand returns nil where there are no unix sockets to serve.
@@ -142,9 +150,8 @@ func parseAgent(args []string) (*agentArgs, error) {
 				return nil, fmt.Errorf("-t: %w", err)
 			}
 		case 'O':
-			known := []string{"no-restrict-websafe", "allow-remote-pkcs11"}
-			if !slices.Contains(known, o.value) && !strings.HasPrefix(o.value, "websafe-allow=") {
-				return nil, fmt.Errorf("-O %q is not known: there are %s and websafe-allow=PATTERNS", o.value, strings.Join(known, ", "))
+			if !a.devices.option(o.value) {
+				return nil, fmt.Errorf("-O %q is not known: no-restrict-websafe, websafe-allow=PATTERNS or allow-remote-pkcs11 is due", o.value)
 			}
 		case 'u':
 			a.cleanUp++
@@ -154,6 +161,8 @@ func parseAgent(args []string) (*agentArgs, error) {
 			a.temporary = true
 		case 'V':
 			a.version = true
+		case 'P':
+			a.devices.providers = o.value
 		case '-':
 			name, value, _ := strings.Cut(o.value, "=")
 			if name == "upstream" {
