@@ -2,15 +2,15 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/internal/setup"
 )
 
@@ -44,7 +44,7 @@ func (e *exam) checkAgent(ctx context.Context) {
 	c.Took = time.Since(began)
 	c.Text = fmt.Sprintf("%s has %d keys (%s)", oneLine(path), len(keys), from)
 	for _, k := range keys {
-		c.Details = append(c.Details, oneLine(k.Format+" "+k.Comment))
+		c.Details = append(c.Details, oneLine(keyType(k.Blob)+" "+k.Comment))
 	}
 	switch {
 	case err != nil:
@@ -68,45 +68,50 @@ func (e *exam) checkBind(ctx context.Context) {
 	if path == "" || path == "none" || e.client == nil || e.agentGone {
 		return
 	}
-	s := e.client.Session()
-	bind := gossh.Marshal(struct {
-		HostKey, ID, Signature []byte
-		Forwarding             bool
-	}{s.HostKey, s.ID, s.Signature, false})
 	began := time.Now()
-	err := askAgent(ctx, path, e.limit, func(a agent.ExtendedAgent) error {
-		_, err := a.Extension("session-bind@openssh.com", bind)
-		return err
+	err := askAgent(ctx, path, e.limit, func(ctx context.Context, a *agent.Client) error {
+		return a.Bind(ctx, agent.Binding{Session: e.client.Session()})
 	})
 	c := Check{Stage: StageAgent, Subject: "session-bind", Status: OK, Took: time.Since(began), Text: "the agent takes it: keys for certain servers only will do"}
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, agent.ErrRefused):
 		c.Status, c.Text = Skipped, "the agent does not know it: keys for certain servers only (ssh-add -h) can't be used with it"
+	default:
+		c.Status, c.Text = Skipped, oneLine(err.Error())+": it is used without, and keys for certain servers only (ssh-add -h) can't be"
 	}
 	e.add(c)
 }
 
-func listKeys(ctx context.Context, path string, limit time.Duration) (keys []*agent.Key, err error) {
-	err = askAgent(ctx, path, limit, func(a agent.ExtendedAgent) (err error) {
-		keys, err = a.List()
+// keyType is a key's kind as the agent names it.
+func keyType(blob []byte) string {
+	key, err := gossh.ParsePublicKey(blob)
+	if err != nil {
+		return "a key of a kind not known here:"
+	}
+	return key.Type()
+}
+
+func listKeys(ctx context.Context, path string, limit time.Duration) (keys []agent.Identity, err error) {
+	err = askAgent(ctx, path, limit, func(ctx context.Context, a *agent.Client) (err error) {
+		keys, err = a.List(ctx)
 		return err
 	})
 	return keys, err
 }
 
 // askAgent connects, asks, and closes the connection, within limit.
-func askAgent(ctx context.Context, path string, limit time.Duration, question func(agent.ExtendedAgent) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func askAgent(ctx context.Context, path string, limit time.Duration, question func(context.Context, *agent.Client) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %v", limit))
 	defer cancel()
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", setup.Expand(path))
+	conn, _, err := agent.Socket(setup.Expand(path)).Open(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("agent: %w", err)
+		return err
 	}
-	defer nc.Close()
-	stop := context.AfterFunc(ctx, func() { nc.Close() })
-	defer stop()
-	if err = question(agent.NewClient(nc)); err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("agent %s: no answer within %v", path, limit)
+	c := agent.NewClient(conn)
+	defer c.Close()
+	if err = question(ctx, c); err != nil {
+		err = fmt.Errorf("agent %s: %w", path, err)
 	}
 	return err
 }
