@@ -2,6 +2,10 @@ package agent
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -366,4 +370,33 @@ func TestNoDestinations(t *testing.T) {
 	if got := r.NewConnection().Answer(t.Context(), wire.AppendString(request, "")); got[0] != numFailure || r.Len() != 0 {
 		t.Errorf("got %x, and %d keys", got, r.Len())
 	}
+}
+
+// An RSA key is opened for each signature: that must not take longer than to sign.
+func BenchmarkSignRSA4096(b *testing.B) {
+	k, err := rsa.GenerateKey(rand.Reader, 4096)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := &Keyring{}
+	defer r.Close()
+	if err := r.Add(AddedKey{PrivateKey: k}); err != nil {
+		b.Fatal(err)
+	}
+	c, request := r.NewConnection(), signing(newKeyPair(b, "rsa", k).public, "data", FlagRSASHA256)
+	b.Run("keyring", func(b *testing.B) {
+		for b.Loop() {
+			if c.Answer(b.Context(), request)[0] != numSignature {
+				b.Fatal("refused")
+			}
+		}
+	})
+	hash := sha256.Sum256([]byte("data"))
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := rsa.SignPKCS1v15(nil, k, crypto.SHA256, hash[:]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

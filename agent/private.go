@@ -226,14 +226,32 @@ func readRSA(p *wire.Parser, cert *gossh.Certificate) (any, error) {
 			return nil, err
 		}
 	}
-	wipeInt(ints[1]) // Precompute finds it by itself
 	k := &rsa.PrivateKey{PublicKey: *public, D: ints[0], Primes: []*big.Int{ints[2], ints[3]}}
-	if k.N.BitLen() < 1024 || k.N.BitLen() > 16384 || k.Validate() != nil {
+	if k.N.BitLen() < 1024 || k.N.BitLen() > 16384 || !precompute(k, ints[1]) && !precompute(k, nil) {
+		wipeInt(ints[1])
 		wipePrivate(k)
 		return nil, errKey
 	}
-	k.Precompute()
 	return k, nil
+}
+
+// precompute prepares a key for signing, and checks that its parts fit. With q⁻¹ mod p
+// that is quick; to find it takes as long as half a signature. It comes from outside
+// and may be wrong, which OpenSSH does not look at.
+func precompute(k *rsa.PrivateKey, inverse *big.Int) bool {
+	k.Precomputed = rsa.PrecomputedValues{}
+	if inverse != nil {
+		one := big.NewInt(1)
+		mod := func(prime *big.Int) *big.Int { return new(big.Int).Mod(k.D, new(big.Int).Sub(prime, one)) }
+		for _, prime := range k.Primes {
+			if prime.Cmp(one) <= 0 {
+				return false
+			}
+		}
+		k.Precomputed.Dp, k.Precomputed.Dq, k.Precomputed.Qinv = mod(k.Primes[0]), mod(k.Primes[1]), inverse
+	}
+	k.Precompute()
+	return k.Validate() == nil
 }
 
 // readMpint takes a number that is not negative. Zeros may lead, as OpenSSH
