@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -25,23 +26,35 @@ type realAgent struct {
 	minor int
 }
 
-// startAgent starts ssh-agent, which ends with the test.
-func startAgent(t testing.TB) *realAgent {
+// startAgent starts ssh-agent, or the one that ADIT_SSH_AGENT names, which ends with
+// the test.
+func startAgent(t testing.TB, args ...string) *realAgent {
 	t.Helper()
-	testpeer.Need(t, "ssh-agent", "ssh")
+	program, version := os.Getenv("ADIT_SSH_AGENT"), exec.Command("ssh", "-V")
+	if program == "" {
+		testpeer.Need(t, "ssh-agent", "ssh")
+		program = "ssh-agent"
+	} else {
+		version = exec.Command(program, "-V") // since 10.1
+	}
 	a := &realAgent{path: filepath.Join(t.TempDir(), "agent")}
-	version, err := exec.Command("ssh", "-V").CombinedOutput()
+	said, err := version.CombinedOutput()
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`OpenSSH_(\d+)\.(\d+)`).FindSubmatch(version)
+	m := regexp.MustCompile(`OpenSSH_(\d+)\.(\d+)`).FindSubmatch(said)
 	if m == nil {
-		t.Fatalf("ssh -V says %q", version)
+		t.Fatalf("%s says %q", version, said)
 	}
 	a.major, _ = strconv.Atoi(string(m[1]))
 	a.minor, _ = strconv.Atoi(string(m[2]))
-	cmd := exec.Command("ssh-agent", "-D", "-a", a.path)
+	cmd := exec.Command(program, append([]string{"-D", "-a", a.path}, args...)...)
 	cmd.Env = []string{"PATH=/nonexistent"} // no askpass: what is to be confirmed is refused
+	for _, name := range []string{"SOFTHSM2_CONF", "SSH_SK_HELPER", "SSH_PKCS11_HELPER"} {
+		if value, set := os.LookupEnv(name); set {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +110,9 @@ type duo struct {
 }
 
 func newDuo(t testing.TB) *duo {
-	d := &duo{TB: t, real: startAgent(t), ours: &Keyring{}}
+	d := &duo{TB: t, real: startAgent(t), ours: &Keyring{Tokens: &Tokens{
+		SKHelper: os.Getenv("SSH_SK_HELPER"), PKCS11Helper: os.Getenv("SSH_PKCS11_HELPER"),
+	}}}
 	t.Cleanup(d.ours.Close)
 	t.Cleanup(d.hangUp)
 	return d
