@@ -118,6 +118,9 @@ func TestForwardAgentNested(t *testing.T) {
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"TrustedUserCAKeys " + cas, "MaxStartups 100", "MaxSessions 100"}})
 	user := testpeer.NewKey(t, "ed25519")
 	added := agent.AddedKey{PrivateKey: rawKey(t, user), Certificate: user.Certify(t, ca, "user", []string{s.User}), Comment: "certificate"}
+	bare := added // gpg-agent and Pageant hold no certificates
+	bare.Certificate = nil
+	s.Authorize(t, user.Line())
 	ring := func(t testing.TB) *agent.Keyring {
 		r := &agent.Keyring{}
 		t.Cleanup(r.Close)
@@ -135,6 +138,12 @@ func TestForwardAgentNested(t *testing.T) {
 		"closing":   func(t testing.TB) (string, func()) { return odd(t, ring(t), false, closing) },
 		"refusing":  func(t testing.TB) (string, func()) { return odd(t, ring(t), false, refusing) },
 		"serial":    func(t testing.TB) (string, func()) { return odd(t, ring(t), true, plain) },
+		"gpg-agent": func(t testing.TB) (string, func()) { return withKey(t, testpeer.GPGAgent(t), bare), func() {} },
+		"Pageant":   func(t testing.TB) (string, func()) { return withKey(t, testpeer.Pageant(t), bare), func() {} },
+		"both behind ours": func(t testing.TB) (string, func()) {
+			p := &agent.Proxy{Upstreams: []*agent.Dialer{agent.Socket(testpeer.Pageant(t)), agent.Socket(withKey(t, testpeer.GPGAgent(t), bare))}}
+			return listenAgent(t, p)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && name != "Windows" && name != "serial" {
@@ -192,6 +201,12 @@ func sshAgent(t testing.TB, k agent.AddedKey) (path string) {
 	if _, err := out.Read(make([]byte, 1)); err != nil { // it listens then
 		t.Fatal(err)
 	}
+	return withKey(t, path, k)
+}
+
+// withKey gives an agent a key.
+func withKey(t testing.TB, path string, k agent.AddedKey) string {
+	t.Helper()
 	conn, _, err := agent.Socket(path).Open(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)

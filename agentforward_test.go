@@ -20,16 +20,15 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// listenAgent serves a keyring at a socket, each connection with a memory of its
-// own. ended waits until all connections were closed by us.
-func listenAgent(t testing.TB, ring *agent.Keyring) (path string, ended func()) {
+// listenAgent serves an agent at a socket, each connection with a memory of its own. ended waits until all connections were closed by us.
+func listenAgent(t testing.TB, a agent.Agent) (path string, ended func()) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "agent")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &agent.Server{Agent: ring}
+	s := &agent.Server{Agent: a}
 	var serving sync.WaitGroup
 	serving.Go(func() { s.Serve(context.Background(), l) })
 	ended = sync.OnceFunc(func() {

@@ -7,7 +7,7 @@
 // the client programs; each opens a Tunnel through an Endpoint, theirs or ours,
 // to one of the targets of this package: HashTarget proves that bytes arrive
 // whole, EchoTarget that half-close does, ResetTarget, SilentTarget and
-// RefusedAddr are targets that fail.
+// RefusedAddr are targets that fail. GPGAgent and Pageant are SSH agents.
 //
 // A test that needs a program that is not installed skips and says which Debian
 // package has it; with CI set and as root, where `make deps` could have

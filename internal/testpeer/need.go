@@ -67,12 +67,23 @@ func otp() func() (string, bool) {
 	})
 }
 
+// Libraries that are a security key and a PKCS#11 token of software.
+const (
+	SKProvider    = "/usr/lib/openssh/regress/misc/sk-dummy/sk-dummy.so" // OpenSSH's own, for its tests
+	TokenProvider = "/usr/lib/softhsm/libsofthsm2.so"
+)
+
 var programs = map[string]program{
 	"sshd":             {"openssh-server", command("sshd")},
 	"ssh":              {"openssh-client", command("ssh")},
 	"ssh-agent":        {"openssh-client", command("ssh-agent")},
 	"ssh-add":          {"openssh-client", command("ssh-add")},
 	"ssh-keygen":       {"openssh-client", command("ssh-keygen")},
+	"sk-dummy":         {"openssh-tests", file(SKProvider)},
+	"softhsm":          {"softhsm2", file(TokenProvider)},
+	"softhsm2-util":    {"softhsm2", command("softhsm2-util")},
+	"gpg-agent":        {"gpg-agent", command("gpg-agent")},
+	"pageant":          {"putty", command("pageant")},
 	"ssh-audit":        {"ssh-audit", command("ssh-audit")},
 	"dropbear":         {"dropbear-bin", command("dropbear")},
 	"dbclient":         {"dropbear-bin", command("dbclient")},
@@ -109,7 +120,8 @@ var programs = map[string]program{
 }
 
 // Need skips the test unless all the named programs are installed. A name is a
-// command, or libssh, libssh2, jsch, paramiko, asyncssh, otp, nss_wrapper or pam_wrapper. Where make deps
+// command, or libssh, libssh2, jsch, paramiko, asyncssh, otp, nss_wrapper, pam_wrapper,
+// sk-dummy or softhsm. Where make deps
 // could have installed them (CI is set, root, Linux) a missing one fails the
 // test.
 func Need(t testing.TB, names ...string) {
