@@ -4,8 +4,8 @@
 // Client asks an agent. Dialer connects to one and binds each connection to the
 // SSH session that it is for. Forwarder serves the channels by which programs at
 // a server use an agent of ours. Keyring holds keys, with lifetimes, confirmation
-// and destination constraints, Proxy asks other agents for theirs, and Server lets
-// others use either.
+// and destination constraints, Tokens those in security keys and PKCS#11 tokens, Proxy
+// asks other agents for theirs, and Server lets others use any of them.
 //
 // An agent connection has a memory: the sessions that were bound to it, by which
 // the agent knows for which hosts, and along which way, a signature is wanted. So

@@ -12,7 +12,7 @@ packages=(
   erlang-base erlang-crypto erlang-public-key erlang-ssh
   libnss-wrapper libpam-wrapper ssh-audit curl netcat-openbsd iproute2 bash git rsync
   tshark tcpdump chromium
-  openssh-tests softhsm2 gpg-agent putty
+  openssh-tests softhsm2 gpg-agent putty procps
 )
 
 # command that proves the peer is there, for systems without dpkg
@@ -22,7 +22,7 @@ declare -A command_of=(
   [ssh-audit]=ssh-audit [curl]=curl [netcat-openbsd]=nc [iproute2]=ip
   [bash]=bash [git]=git [rsync]=rsync [tshark]=tshark [tcpdump]=tcpdump [chromium]=chromium
   [microsocks]=microsocks [tinyproxy-bin]=tinyproxy [dante-server]=danted
-  [softhsm2]=softhsm2-util [gpg-agent]=gpg-agent [putty]=pageant
+  [softhsm2]=softhsm2-util [gpg-agent]=gpg-agent [putty]=pageant [procps]=pgrep
 )
 
 PATH=$PATH:/usr/sbin:/sbin
