@@ -149,6 +149,7 @@ func TestRepliesForKeys(t *testing.T) {
 // stories are requests that belong together, all on one connection.
 func stories(t testing.TB) map[string][][]byte {
 	k := newKeyPair(t, "user", testKeys.raw)
+	sk := newSKKey(t, "ssh:", 1)
 	list := []byte{numRequestKeys}
 	sign := signing(k.public, "data", 0)
 	add := func(limits []byte) []byte {
@@ -244,6 +245,11 @@ func stories(t testing.TB) map[string][][]byte {
 			cat([]byte{numAddToken}, wire.AppendString(nil, "/nowhere"), wire.AppendString(nil, "pin")),
 			cat([]byte{numAddTokenLimited}, wire.AppendString(nil, "/nowhere"), wire.AppendString(nil, "pin"), lifetime),
 			cat([]byte{numRemoveToken}, wire.AppendString(nil, "/nowhere"), wire.AppendString(nil, "")),
+			addingToken("/nowhere", "pin", associated(true, k.cert)...),
+		},
+		"security keys": { // without a device
+			sk.add("internal"), list, signing(sk.public, "data", 0), removing(sk.public), list,
+			sk.add(""), signing(sk.public, "data", 0), sk.add("/nowhere.so"), sk.add("/etc/passwd"), list,
 		},
 		"odd names": {
 			addRequest(t, AddedKey{PrivateKey: k.private, Comment: ""}), list,

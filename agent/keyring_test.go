@@ -326,6 +326,7 @@ func FuzzAnswer(f *testing.F) {
 			return // slow on purpose
 		}
 		r := ringWith(t, AddedKey{})
+		r.Tokens = &Tokens{SKHelper: "/nowhere", PKCS11Helper: "/nowhere", Providers: "/nowhere/*"}
 		c := r.NewConnection()
 		for range 2 {
 			reply := c.Answer(t.Context(), request)

@@ -262,3 +262,27 @@ func TestProxyServed(t *testing.T) {
 	l.Close()
 	serving.Wait()
 }
+
+// Tokens are added to the agent behind by who is here, and by nobody else: it might
+// load any library for them.
+func TestProxyTokens(t *testing.T) {
+	asked := make(chan byte, 8)
+	_, ask := proxyTo(t, answers(func(request []byte) []byte {
+		asked <- request[0]
+		return []byte{numSuccess}
+	}))
+	for _, request := range [][]byte{addingToken("/lib.so", "1234")[:1], addingToken("/lib.so", "1234"), append([]byte{numAddToken}, addingToken("/lib.so", "1234")[1:]...), removingToken("/lib.so")} {
+		wantReply(t, "from here", ask(request), numSuccess)
+		if got := <-asked; got != request[0] {
+			t.Errorf("the agent behind is asked %d, want %d", got, request[0])
+		}
+	}
+	wantReply(t, "bind", ask(binding(session(t, testKeys.hosts[0], "id"), true)), numSuccess)
+	for _, request := range [][]byte{addingToken("/lib.so", "1234"), append([]byte{numAddToken}, addingToken("/lib.so", "1234")[1:]...), removingToken("/lib.so")} {
+		wantReply(t, "from another host", ask(request), numFailure)
+	}
+	if n := len(asked); n != 0 {
+		t.Errorf("the agent behind was asked %d times more", n)
+	}
+	wantReply(t, "nobody behind", (&Proxy{}).connect(nil).Answer(t.Context(), addingToken("/lib.so", "1234")), numFailure)
+}
