@@ -171,7 +171,13 @@ func TestSecurityKeyHangUp(t *testing.T) {
 	r := skRing(t, "hangs")
 	k := newSKKey(t, "ssh:", 1)
 	touched := make(chan struct{}, 2)
-	r.Tokens.Touch = func(Confirmation) func() { touched <- struct{}{}; return func() {} }
+	r.Tokens.Touch = func(Confirmation) func() {
+		if len(r.Tokens.sk) != 0 {
+			t.Error("another one may ask to touch the key meanwhile")
+		}
+		touched <- struct{}{}
+		return func() {}
+	}
 	wantAnswer(t, r.NewConnection(), "add", k.add("internal"), numSuccess, "")
 	first, hangUp := context.WithCancel(t.Context())
 	second, hangUpToo := context.WithCancel(t.Context())
