@@ -92,8 +92,11 @@ func (t tee) Branch() Tracer {
 	return all
 }
 
-// withoutData takes channel data out of a message's event; its length stays.
+// withoutData takes data out of a message's event; its length stays.
 func withoutData(e Event) Event {
+	if m, ok := e.(Message); ok {
+		return m.withoutData()
+	}
 	p, ok := e.(Packet)
 	if !ok {
 		return e

@@ -21,16 +21,20 @@ type Entry struct {
 	// Fields are a message's, or the event's own.
 	Fields []Field
 
-	// The rest is for messages only.
+	// Channel is our number of the channel that it is about, or -1.
+	Channel int
+
+	// The rest is for messages only: of SSH, and those that Message has.
 
 	Dir     string // "out" is sent by us, "in" received, "" no message
 	Seq     uint32 // packet sequence number in its direction (RFC 4253, section 6.4)
 	Size    int    // of the payload, bytes
 	Number  byte   // message number
 	Message string // its name in the RFCs, without SSH_MSG_
-	// Channel is our number of the channel that the message is about, or -1.
-	Channel int
 }
+
+// IsSSH reports whether the entry is a message of SSH.
+func (e *Entry) IsSSH() bool { return e.Dir != "" && e.Event == Packet{}.Name() }
 
 // Text returns a field as text, "" when it is not there.
 func (e *Entry) Text(name string) string {
@@ -84,16 +88,18 @@ type entries struct {
 
 func (s *entries) entry(at time.Time, e Event) Entry {
 	n := Entry{Time: max(0, at.Sub(s.began)).Truncate(time.Microsecond), Conn: s.conn, Event: e.Name(), Channel: -1}
-	p, ok := e.(Packet)
-	if !ok {
-		n.Fields = eventFields(e)
-		n.Channel = eventChannel(e)
+	var p Packet
+	switch e := e.(type) {
+	case Packet:
+		p = e
+	case Message:
+		n.Dir, n.Seq, n.Size, n.Number, n.Message, n.Fields = direction(e.Out), e.Seq, e.Size, e.Number, e.Type, e.Fields
+		return n
+	default:
+		n.Fields, n.Channel = eventFields(e), eventChannel(e)
 		return n
 	}
-	n.Dir, n.Seq, n.Size, n.Number, n.Message = "in", p.Seq, p.Size, p.Num, wire.Name(p.Phase, p.Num)
-	if p.Out {
-		n.Dir = "out"
-	}
+	n.Dir, n.Seq, n.Size, n.Number, n.Message = direction(p.Out), p.Seq, p.Size, p.Num, wire.Name(p.Phase, p.Num)
 	if p.Msg == nil {
 		n.Fields = []Field{{"error", p.Err.Error()}}
 		return n
@@ -102,6 +108,13 @@ func (s *entries) entry(at time.Time, e Event) Entry {
 	n.Fields = MessageFields(p.Msg, s.data)
 	n.Channel = s.channel(p.Out, p.Msg)
 	return n
+}
+
+func direction(out bool) string {
+	if out {
+		return "out"
+	}
+	return "in"
 }
 
 // channel returns our number of the channel that m is about, or -1.
@@ -256,6 +269,11 @@ func (f *fields) channelEvent(e Event) {
 		f.text("channel_type", e.Type)
 		f.add(true, Field{"bytes_in", int64(e.BytesIn)}, Field{"bytes_out", int64(e.BytesOut)})
 		f.optional("error", e.Err)
+	case AgentDecision:
+		f.text("operation", e.Operation)
+		f.optional("key", e.Key)
+		f.flag("refused", e.Refused != "")
+		f.optional("error", e.Refused)
 	case Lost:
 		f.add(true, Field{"events", e.Events})
 	case Forward:

@@ -67,7 +67,7 @@ func Emit(t Tracer, e Event) {
 type Packet struct {
 	Out   bool   // sent by us
 	Seq   uint32 // packet sequence number in its direction
-	Size  int    // payload length, bytes
+	Size  int    // payload length, bytes; without the secrets that Msg lacks
 	Msg   wire.Msg
 	Err   error // set, and Msg nil, when it could not be decoded
 	Num   byte  // message number
@@ -82,9 +82,12 @@ func (Packet) Level() Level { return LevelPacket }
 
 // ConnStart is the beginning of a connection, before anything is dialled.
 type ConnStart struct {
-	Role   string // ours: "client" or "server"
+	// Role is ours: "client" or "server"; "ssm" for a session of AWS's Session
+	// Manager that carries no SSH of ours, "agent" for a connection to our agent.
+	Role   string
 	Target string // a client's: user@host:port
-	// Local and Remote are addresses, where they are known yet: a server's.
+	// Local and Remote are addresses, where they are known yet: a server's. An
+	// agent's Remote is the process that asks.
 	Local, Remote string
 }
 

@@ -221,9 +221,11 @@ func (f *fields) connection(m wire.Msg, data bool) {
 func (f *fields) data(b []byte, whole bool) {
 	f.size("data_length", len(b))
 	if whole {
-		f.text(fieldData, base64.StdEncoding.EncodeToString(b))
+		f.base64(b)
 	}
 }
+
+func (f *fields) base64(b []byte) { f.text(fieldData, base64.StdEncoding.EncodeToString(b)) }
 
 func (f *fields) onlyRecipient(m wire.Msg) {
 	switch m := m.(type) {

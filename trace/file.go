@@ -129,6 +129,10 @@ type branch struct {
 	conn int
 }
 
+// Branch implements Brancher: of a connection that is made for this one, such as
+// to a jump host.
+func (b *branch) Branch() Tracer { return b.f.Branch() }
+
 // Level implements Tracer.
 func (b *branch) Level() Level { return b.f.header.Level }
 
@@ -137,8 +141,13 @@ func (b *branch) Trace(at time.Time, e Event) { b.f.put(b.conn, at, e) }
 
 func (f *File) put(conn int, at time.Time, e Event) {
 	size := 0
-	if p, ok := e.(Packet); ok && f.header.Level >= LevelData {
-		size = p.Size
+	if f.header.Level >= LevelData {
+		switch m := e.(type) {
+		case Packet:
+			size = m.Size
+		case Message:
+			size = m.Size
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -97,15 +97,11 @@ func (e *Entry) Line() string {
 	if e.Dir == "" {
 		return fmt.Sprintf("%s    %s %s", head, quote(e.Event), FieldsText(e.Fields))
 	}
-	arrow := "<-"
-	if e.Dir == "out" {
-		arrow = "->"
-	}
 	channel := ""
 	if e.Channel >= 0 {
 		channel = fmt.Sprintf(" [channel %d]", e.Channel)
 	}
-	return fmt.Sprintf("%s %s %3d %s seq=%d size=%d%s %s", head, arrow, e.Number, quote(e.Message), e.Seq, e.Size, channel, FieldsText(e.Fields))
+	return fmt.Sprintf("%s %s %3d %s seq=%d size=%d%s %s", head, arrow(e.Dir == "out"), e.Number, quote(e.Message), e.Seq, e.Size, channel, FieldsText(e.Fields))
 }
 
 // WriteEntries writes entries as a trace of JSON lines. Without whole it has no

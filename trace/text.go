@@ -39,11 +39,9 @@ func (t *text) Trace(at time.Time, e Event) {
 func Line(e Event) string {
 	switch e := e.(type) {
 	case Packet:
-		arrow := "<-"
-		if e.Out {
-			arrow = "->"
-		}
-		return fmt.Sprintf("%s %3d %s", arrow, e.Num, describePacket(e))
+		return fmt.Sprintf("%s %3d %s", arrow(e.Out), e.Num, describePacket(e))
+	case Message:
+		return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", arrow(e.Out), e.Protocol, quote(e.Type), FieldsText(e.Fields)))
 	case ConnStart, DialStage, ConnUp, ConnEnd:
 		return wayLine(e)
 	case Version:
@@ -76,13 +74,21 @@ func Line(e Event) string {
 	return strings.TrimSpace(e.Name() + " " + FieldsText(eventFields(e)))
 }
 
+// arrow points to the left for what comes in.
+func arrow(out bool) string {
+	if out {
+		return "->"
+	}
+	return "<-"
+}
+
 // wayLine tells of the way to the server.
 func wayLine(e Event) string {
 	line, failure := "", ""
 	switch e := e.(type) {
 	case ConnStart:
 		line = "connecting to " + quote(e.Target)
-		if e.Role == "server" {
+		if e.Role == "server" || e.Role == "agent" {
 			line = "connection from " + quote(e.Remote)
 		}
 	case DialStage:

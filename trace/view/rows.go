@@ -30,6 +30,7 @@ type row struct {
 	Count      int    // messages; more than one in a run
 	Bytes      int64  // of data
 	entry      *trace.Entry
+	run        []*trace.Entry // all messages of a run
 }
 
 // Ladder is a recorded trace as a sequence diagram.
@@ -83,12 +84,11 @@ func (l *Ladder) add(c *conversation, e *trace.Entry) {
 		return
 	}
 	r.from, r.to = colServer, colClient
-	if (e.Dir == "out") == (c.role != "server") {
+	if (e.Dir == "out") != c.serves() {
 		r.from, r.to = colClient, colServer
 	}
 	r.Label = messageLabel(e)
-	switch e.Message {
-	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA", "CHANNEL_WINDOW_ADJUST":
+	if isData(e) {
 		r.Kind = "data"
 		r.Bytes, _ = e.Int("data_length")
 		if n, ok := e.Int("bytes_to_add"); ok {
@@ -98,10 +98,25 @@ func (l *Ladder) add(c *conversation, e *trace.Entry) {
 		return
 	}
 	l.flush(c)
-	if e.Number >= 90 && e.Number <= 100 {
+	if e.IsSSH() && e.Number >= 90 && e.Number <= 100 {
 		r.Kind = "channel"
 	}
 	l.addMessage(c, e, r)
+}
+
+// serves reports whether adit stands on the right, where servers do.
+func (c *conversation) serves() bool { return c.role == "server" || c.role == "agent" }
+
+// isData reports whether a message is one of those that come in great numbers:
+// data, and what is said about how much of it there may be, or was.
+func isData(e *trace.Entry) bool {
+	switch e.Message {
+	case "CHANNEL_DATA", "CHANNEL_EXTENDED_DATA", "CHANNEL_WINDOW_ADJUST", "acknowledge":
+		return true
+	case "input_stream_data", "output_stream_data":
+		return e.Text("payload_type") == "output"
+	}
+	return false
 }
 
 // addMessage draws a message that is not folded, and what it shows of the far
@@ -155,8 +170,7 @@ func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
 	case "connection:start":
 		c.role, c.target = e.Text("role"), e.Text("target")
 		r.Label = "connects to " + text(c.target)
-		if c.role == "server" {
-			r.from, r.to = colServer, colServer
+		if c.serves() {
 			r.Label = "a client at " + text(e.Text("remote"))
 		}
 	case "transport:version":
@@ -174,7 +188,7 @@ func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
 	default:
 		r.Label = eventLabel(e)
 	}
-	if c.role == "server" && r.from == r.to && r.from == colClient {
+	if c.serves() && r.from == r.to && r.from == colClient {
 		r.from, r.to = colServer, colServer
 	}
 	l.rows = append(l.rows, r)
@@ -227,19 +241,27 @@ func (l *Ladder) flush(c *conversation) {
 		i, ok := at[k]
 		if !ok {
 			at[k] = len(l.rows)
+			r.run = []*trace.Entry{r.entry}
 			l.rows = append(l.rows, r)
 			continue
 		}
 		run := &l.rows[i]
+		run.run = append(run.run, r.entry)
 		run.Count++
 		run.Bytes += r.Bytes
 		run.Last = r.Time
-		run.Label = fmt.Sprintf("%d × %s, %s", run.Count, run.entry.Message, Bytes(run.Bytes))
+		run.Label = fmt.Sprintf("%d × %s", run.Count, text(run.entry.Message))
+		if run.Bytes > 0 {
+			run.Label += ", " + Bytes(run.Bytes)
+		}
 	}
 }
 
 // messageLabel is a message in few words.
 func messageLabel(e *trace.Entry) string {
+	if e.Event == "ssm:message" {
+		return sessionLabel(e)
+	}
 	label := fmt.Sprintf("%d %s", e.Number, text(e.Message))
 	more := ""
 	switch e.Message {
@@ -266,11 +288,41 @@ func messageLabel(e *trace.Entry) string {
 	case "CHANNEL_WINDOW_ADJUST":
 		n, _ := e.Int("bytes_to_add")
 		more = "+" + Bytes(n)
+	case "AGENTC_EXTENSION":
+		more = text(e.Text("extension_type"))
+	case "AGENTC_SIGN_REQUEST", "AGENTC_ADD_IDENTITY", "AGENTC_ADD_ID_CONSTRAINED", "AGENTC_REMOVE_IDENTITY":
+		more = text(e.Text("key"))
 	}
 	if more == "" {
 		return label
 	}
 	return label + " " + more
+}
+
+// sessionLabel is a message of AWS's Session Manager in few words: its number, which
+// acknowledgements name, and what it carries.
+func sessionLabel(e *trace.Entry) string {
+	label := text(e.Message)
+	switch e.Message {
+	case "acknowledge":
+		return label + " #" + text(e.Text("acknowledged_sequence_number"))
+	case "input_stream_data", "output_stream_data":
+		label += fmt.Sprintf(" #%d ", e.Seq)
+		if n, ok := e.Int("data_length"); ok {
+			label += Bytes(n)
+		} else {
+			label += text(e.Text("payload_type"))
+		}
+		if flag := e.Text("flag"); flag != "" {
+			label += " " + text(flag)
+		}
+		if e.Text("again") == "true" {
+			label += ", again"
+		}
+	case "channel_closed":
+		label += " " + text(e.Text("output"))
+	}
+	return label
 }
 
 // eventLabel is an event in few words.
@@ -296,6 +348,12 @@ func eventLabel(e *trace.Entry) string {
 		in, _ := e.Int("bytes_in")
 		out, _ := e.Int("bytes_out")
 		return fmt.Sprintf("closed, %s out, %s in", Bytes(out), Bytes(in))
+	case "agent:decision":
+		label := text(e.Text("operation"))
+		if e.Text("refused") == "true" {
+			return label + " is refused" + failed(e)
+		}
+		return label + " is granted"
 	case "trace:lost":
 		return e.Text("events") + " events are missing here"
 	}

@@ -31,11 +31,17 @@ type Conn struct {
 	Rekeys   int           // key exchanges after the first
 	RTT      time.Duration // the shortest question and answer; 0 when there was none
 	RTTOf    string        // which one that was
+	Carriers [2]int        // messages of Session Manager that carry SSH's, out, in
+	Again    [2]int        // messages of Session Manager that were sent once more, out, in
+	Pauses   int           // how often Session Manager asked us to pause
+	Requests int           // of an agent
+	Refused  int           // of these
 	Channels []*Channel
 
 	end      time.Duration
 	marks    map[string]time.Duration
 	ask      map[string]time.Duration // when a question was sent
+	sent     map[uint32]time.Duration // when a message of Session Manager was, until it is acknowledged
 	channels map[int]*Channel
 	peers    map[int64]*trace.Entry
 	kex      int
@@ -80,7 +86,7 @@ func Count(entries []trace.Entry) Stats {
 		c := conns[e.Conn]
 		if c == nil {
 			c = &Conn{Number: e.Conn, Role: "client", Start: e.Time, marks: map[string]time.Duration{},
-				ask: map[string]time.Duration{}, channels: map[int]*Channel{}, peers: map[int64]*trace.Entry{}}
+				ask: map[string]time.Duration{}, sent: map[uint32]time.Duration{}, channels: map[int]*Channel{}, peers: map[int64]*trace.Entry{}}
 			conns[e.Conn] = c
 			s.Conns = append(s.Conns, c)
 		}
@@ -107,12 +113,15 @@ func (c *Conn) event(e *trace.Entry) {
 	switch e.Event {
 	case "connection:start":
 		c.Role, c.Target = e.Text("role"), e.Text("target")
-		if c.Role == "server" {
+		if c.Role == "server" || c.Role == "agent" {
 			c.Target = e.Text("remote")
 		}
 	case "dial:stage":
-		if e.Text("stage") == "look up" {
-			c.mark("look up", e.Time)
+		c.mark(e.Text("stage"), e.Time)
+	case "agent:decision":
+		c.Requests++
+		if e.Text("refused") == "true" {
+			c.Refused++
 		}
 	case "connection:up":
 		c.mark("connect", e.Time)
@@ -150,8 +159,18 @@ func (c *Conn) message(e *trace.Entry) {
 	if e.Dir == "in" {
 		dir = 1
 	}
+	if !e.IsSSH() {
+		c.sessionMessage(e, dir)
+		if c.Role == "client" || c.Role == "server" {
+			c.Carriers[dir]++
+			return
+		}
+	}
 	c.Messages[dir]++
 	c.Payload[dir] += int64(e.Size)
+	if !e.IsSSH() {
+		return
+	}
 	switch e.Message {
 	case "USERAUTH_SUCCESS":
 		c.mark("login", e.Time)
@@ -174,6 +193,43 @@ func (c *Conn) message(e *trace.Entry) {
 		c.close(e)
 	}
 	c.roundTrip(e)
+}
+
+// maxSent bounds how many messages may wait for their acknowledgement.
+const maxSent = 1 << 14
+
+// sessionMessage is one of AWS's Session Manager: data, or what acknowledges it.
+func (c *Conn) sessionMessage(e *trace.Entry, dir int) {
+	switch e.Message {
+	case "input_stream_data", "output_stream_data":
+		again := e.Text("again") == "true"
+		switch {
+		case again:
+			c.Again[dir]++
+			delete(c.sent, e.Seq) // its acknowledgement does not say which one arrived
+		case dir == 0 && len(c.sent) < maxSent:
+			c.sent[e.Seq] = e.Time
+		case dir == 1 && e.Text("payload_type") == "output" && c.Role == "ssm":
+			c.mark("first byte", e.Time)
+		}
+	case "acknowledge":
+		n, _ := e.Int("acknowledged_sequence_number")
+		at, waits := c.sent[uint32(n)]
+		if dir == 0 || !waits {
+			return
+		}
+		delete(c.sent, uint32(n))
+		c.trip(e.Time-at, "acknowledge")
+	case "pause_publication":
+		c.Pauses++
+	}
+}
+
+// trip notes a round trip, if it is the shortest.
+func (c *Conn) trip(d time.Duration, of string) {
+	if c.RTTOf == "" || d < c.RTT {
+		c.RTT, c.RTTOf = d, of
+	}
 }
 
 // questions are messages whose answer takes the peer no time to speak of.
@@ -199,9 +255,7 @@ func (c *Conn) roundTrip(e *trace.Entry) {
 			continue
 		}
 		delete(c.ask, q)
-		if d := e.Time - at; c.RTT == 0 || d < c.RTT {
-			c.RTT, c.RTTOf = d, q
-		}
+		c.trip(e.Time-at, q)
 	}
 }
 
@@ -296,7 +350,7 @@ func (c *Conn) close(e *trace.Entry) {
 // finish turns the marks into stages.
 func (c *Conn) finish() {
 	before := c.Start
-	for _, name := range [...]string{"look up", "connect", "version", "key exchange", "login", idle, "channel open", "first byte"} {
+	for _, name := range [...]string{"find", "ssm:StartSession", "data channel", "handshake", "look up", "connect", "version", "key exchange", "login", idle, "channel open", "first byte"} {
 		at, ok := c.marks[name]
 		if !ok || at < before {
 			continue

@@ -20,14 +20,25 @@ func (s Stats) Write(w io.Writer) error {
 }
 
 func (c *Conn) write(t io.Writer) {
-	whom := "client of " + text(c.Target)
-	if c.Role == "server" {
-		whom = "server of " + text(c.Target)
-	}
-	fmt.Fprintf(t, "connection %d, %s\n", c.Number, whom)
+	fmt.Fprintf(t, "connection %d, %s\n", c.Number, c.whom())
 	fmt.Fprintf(t, "  messages\t%d out, %d in\n", c.Messages[0], c.Messages[1])
 	fmt.Fprintf(t, "  payload\t%s out, %s in\n", Bytes(c.Payload[0]), Bytes(c.Payload[1]))
-	fmt.Fprintf(t, "  key exchanges after the first\t%d\n", c.Rekeys)
+	switch c.Role {
+	case "ssm":
+	case "agent":
+		fmt.Fprintf(t, "  requests\t%d, of which %d were refused\n", c.Requests, c.Refused)
+	default:
+		fmt.Fprintf(t, "  key exchanges after the first\t%d\n", c.Rekeys)
+	}
+	if c.Carriers[0]+c.Carriers[1] > 0 {
+		fmt.Fprintf(t, "  Session Manager's messages\t%d out, %d in\n", c.Carriers[0], c.Carriers[1])
+	}
+	if c.Again[0]+c.Again[1] > 0 {
+		fmt.Fprintf(t, "  sent once more\t%d out, %d in\n", c.Again[0], c.Again[1])
+	}
+	if c.Pauses > 0 {
+		fmt.Fprintf(t, "  asked to pause\t%d times\n", c.Pauses)
+	}
 	if c.RTTOf != "" {
 		fmt.Fprintf(t, "  round trip\t%s at most (%s)\n", Span(c.RTT), c.RTTOf)
 	}
@@ -52,6 +63,17 @@ func (c *Conn) write(t io.Writer) {
 		fmt.Fprintf(t, "  %d\t%s\t%s\t%s\t%s\t%s\t%s\t%s, %s\n", ch.Number, text(ch.Type), dash(text(ch.Target)), Span(ch.OpenTook), first,
 			Bytes(ch.Bytes[0]), Bytes(ch.Bytes[1]), stalls(ch, 0), stalls(ch, 1))
 	}
+}
+
+// whom says what a connection is.
+func (c *Conn) whom() string {
+	switch c.Role {
+	case "server", "agent":
+		return c.Role + " of " + text(c.Target)
+	case "ssm":
+		return "session with " + text(c.Target)
+	}
+	return "client of " + text(c.Target)
 }
 
 func stalls(ch *Channel, dir int) string {

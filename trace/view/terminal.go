@@ -61,8 +61,13 @@ func (l *Ladder) WriteText(w io.Writer, o TextOptions) error {
 
 // names of the columns.
 func (c *conversation) names() [columns]string {
-	if c.role == "server" {
+	switch c.role {
+	case "server":
 		return [...]string{"program", "client", "adit", "target"}
+	case "agent":
+		return [...]string{"", "client", "adit", ""}
+	case "ssm":
+		return [...]string{"program", "adit", "gateway", "node"}
 	}
 	return [...]string{"program", "adit", "server", "target"}
 }
