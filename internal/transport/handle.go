@@ -123,7 +123,9 @@ func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
 	case err != nil:
 		e.Err = err
 	default:
-		e.Msg = wire.Redact(m)
+		if e.Msg = wire.Redact(m); e.Msg != m {
+			e.Size = len(e.Msg.Append(nil)) // the length of a secret is nobody's business
+		}
 	}
 	c.cfg.Tracer.Trace(time.Now(), e)
 }
