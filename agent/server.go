@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/internal/unixsock"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // Agent is what a Server lets others use: a *Keyring or a *Proxy.
@@ -40,6 +41,9 @@ type Server struct {
 	// will change the agent before that, too (Request.Begun). An error has the request
 	// refused. It is called by several goroutines at once. Nil: nobody wants to know.
 	Audit func(Request) error
+	// Tracer receives each connection's messages, without secrets, and what was
+	// decided. Nil: nobody wants to know.
+	Tracer trace.Tracer
 
 	connections atomic.Uint64
 }
@@ -135,10 +139,18 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	defer nc.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 	defer close(done)
 
-	c := s.Agent.connect(record)
+	rec := s.trace(peer)
+	defer rec.end()
+	c := s.Agent.connect(func(r Request) error {
+		err := record(r)
+		rec.decided(r)
+		return err
+	})
 	for request := range requests {
+		rec.request(request)
 		reply := c.Answer(asking, request)
 		clear(request) // it may be a private key
+		rec.reply(reply)
 		if writeFrame(nc, reply) != nil {
 			return
 		}
