@@ -83,7 +83,7 @@ var importRules = []importRule{
 		"bytes to frames and back: no I/O, no state, so that it can be fuzzed alone"},
 	{"internal/ssmsession", []string{"internal/ssmwire"}, nil,
 		"takes messages through an interface of its own, so that tests run it in memory; no WebSocket, no AWS"},
-	{"dial/ssm", []string{"internal/ssmsession"}, []string{"github.com/aws/", "github.com/coder/websocket", "github.com/xtaci/smux"},
+	{"dial/ssm", []string{"internal/ssmsession", "internal/ssmwire", "trace"}, []string{"github.com/aws/", "github.com/coder/websocket", "github.com/xtaci/smux"},
 		"the one place with AWS's libraries, so that library users do not inherit them"},
 	{"internal/rawpipe", []string{"internal/wire"}, []string{xSys},
 		"a ProxyCommand's standard streams; how the server is reached is its caller's matter"},

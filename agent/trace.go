@@ -233,7 +233,7 @@ func (n *notes) added(body []byte) {
 		return
 	}
 	n.add("comment", comment)
-	limits, err := parseConstraints(&p)
+	limits, err := parseConstraints(&p, false)
 	if err != nil {
 		n.add("constraints", "not understood: "+err.Error())
 		return

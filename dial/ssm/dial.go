@@ -113,17 +113,24 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 	if err != nil {
 		return nil, s.fail("session with", o.Target, err)
 	}
+	rec := newRecorder(ctx)
+	found := rec.stage("find", o.Target)
 	id, err := s.Find(ctx, o.Target)
+	found(err)
 	if err != nil {
 		return nil, err
 	}
 	in.Target = id
+	came := rec.stage("ssm:StartSession", id)
 	var started dataChannel
-	if err := s.api.call(ctx, "StartSession", in, &started); err != nil {
+	err = s.api.call(ctx, "StartSession", in, &started)
+	came(err)
+	if err != nil {
 		return nil, s.startError(ctx, o.Target, id, err)
 	}
 	r := &resumer{service: s, id: started.SessionID, stream: started.StreamURL, token: started.TokenValue, client: newUUID()}
-	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: r.connect, Terminate: r.terminate, MaxChunk: o.MaxChunk, Waiting: o.waiting()})
+	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: rec.connecting(r.connect), Terminate: r.terminate, MaxChunk: o.MaxChunk, Waiting: o.waiting()})
+	rec.greeted(session, err)
 	if err != nil {
 		return nil, s.fail("session with", o.Target, err)
 	}

@@ -142,6 +142,11 @@ type ActionResult struct {
 	Error        string
 }
 
+// ParseHandshakeResponse reads the payload of a PayloadHandshakeResponse.
+func ParseHandshakeResponse(b []byte) (r HandshakeResponse, err error) {
+	return r, parse(b, "handshake response", &r)
+}
+
 // Marshal returns the payload.
 func (r *HandshakeResponse) Marshal() []byte {
 	b, err := json.Marshal(r)
