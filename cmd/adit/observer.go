@@ -17,24 +17,24 @@ import (
 // is told of a session later.
 type observer struct {
 	w    io.Writer
-	text trace.Tracer
 	most trace.Level
 
 	mu       sync.Mutex
 	level    int                            // index in logLevels; guarded by mu
 	method   string                         // that we logged in with; guarded by mu
 	channels map[uint32]trace.ChannelOpened // guarded by mu
+	lines    debugLines                     // guarded by mu
 }
 
 // newObserver returns one that prints what level asks for. ~v can't make it see
 // more than channels, if it did not from the beginning.
 func newObserver(w io.Writer, level string) *observer {
-	o := &observer{w: w, text: trace.NewText(w, trace.LevelPacket), level: max(0, slices.Index(logLevels, level)), channels: map[uint32]trace.ChannelOpened{}}
+	o := &observer{w: w, level: max(0, slices.Index(logLevels, level)), channels: map[uint32]trace.ChannelOpened{}}
 	o.most = max(trace.LevelChannel, o.prints())
 	return o
 }
 
-// prints is the level of events that are printed. It is called under mu, or
+// prints is the level of lines that are printed. It is called under mu, or
 // before there is company.
 func (o *observer) prints() trace.Level {
 	return trace.Level(max(0, o.level-slices.Index(logLevels, "VERBOSE")))
@@ -44,7 +44,7 @@ func (o *observer) prints() trace.Level {
 func (o *observer) Level() trace.Level { return o.most }
 
 // Trace implements trace.Tracer.
-func (o *observer) Trace(at time.Time, e trace.Event) {
+func (o *observer) Trace(_ time.Time, e trace.Event) {
 	o.mu.Lock()
 	switch e := e.(type) {
 	case trace.AuthAttempt:
@@ -56,14 +56,14 @@ func (o *observer) Trace(at time.Time, e trace.Event) {
 	case trace.ChannelClosed:
 		delete(o.channels, e.Local)
 	}
-	print := e.Level() <= o.prints()
-	o.mu.Unlock()
-	if print {
-		o.text.Trace(at, e)
-		if _, ok := e.(trace.KexDone); ok { // scripts count these
-			fmt.Fprint(o.w, "debug1: SSH2_MSG_NEWKEYS sent\ndebug1: SSH2_MSG_NEWKEYS received\n")
-		}
+	most := o.prints()
+	o.lines.note(e)
+	var lines []debugLine
+	if most > trace.LevelOff {
+		lines = o.lines.of(e)
 	}
+	o.mu.Unlock()
+	printDebug(o.w, lines, most)
 }
 
 // louder changes the level by one step, and returns its name.

@@ -35,13 +35,16 @@ func TestObserver(t *testing.T) {
 	shows("debug1: SSH2_MSG_NEWKEYS sent\n", true)
 	o.Trace(now, trace.ChannelOpened{Local: 1, Type: "direct-tcpip", Target: "web\x1b:80", Originator: "127.0.0.1:5"})
 	o.Trace(now, trace.ChannelOpened{Type: "session"})
-	shows("channel", false)
+	shows("rwindow", false)
 	if got, want := o.open(), "  #0 session\n  #1 direct-tcpip to web:80 from 127.0.0.1:5\n"; got != want {
 		t.Errorf("open are\n%swant\n%s", got, want)
 	}
 	o.louder(1)
+	o.Trace(now, trace.ChannelOpened{Local: 2})
+	o.Trace(now, trace.ChannelClosed{Local: 2})
+	shows("debug2: channel 2: open confirm rwindow", true)
 	o.Trace(now, trace.ChannelClosed{})
-	shows("channel 0 closed", true)
+	shows("channel 0: free: , nchannels 1", true)
 	if got := o.open(); strings.Contains(got, "session") {
 		t.Errorf("after its end there is still\n%s", got)
 	}
