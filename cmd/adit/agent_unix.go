@@ -145,6 +145,13 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 		args = append(args, "--upstream="+path)
 	}
 	args = append(args, a.guard.given...)
+	if a.record.file != "" {
+		file, err := a.record.absolute()
+		if err != nil {
+			return 0, err
+		}
+		args = append(args, "--trace="+file)
+	}
 	closeOnExec() // a pipe of the shell's would never end
 	cmd := exec.Command(program, args...)
 	up, child, err := os.Pipe()
@@ -271,7 +278,12 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 	}
 	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules, Tokens: a.tokens()}
 	defer ring.Close()
-	server := &agent.Server{Agent: ring}
+	tracer, _, endTrace, err := a.record.start()
+	defer endTrace()
+	if err != nil {
+		return err
+	}
+	server := &agent.Server{Agent: ring, Tracer: tracer}
 	if len(a.upstreams) > 0 {
 		p := &agent.Proxy{Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules}
 		for _, path := range a.upstreams {

@@ -25,6 +25,7 @@ command line.
   adit agent [-c | -s] -k
   adit agent -u
   adit agent --upstream path [--upstream path …] [any of the above but -t]
+  adit agent --trace file [any of the above]
 
 Without a command it goes into the background and prints what the shell is to
 evaluate:  eval $(adit agent)  Then ssh-add gives it keys. With a command it runs
@@ -66,6 +67,8 @@ Which keys are shown and used, where, and who is told:
   --confirm-forwarded         ask a person about each use from another host
   --audit file                append a line of JSON for each request; what can't
                               be written there is refused
+  --trace file[,conn|packet]  record what is asked and decided (adit trace --help):
+                              fingerprints and names, never keys or passphrases
 
 People are asked through SSH_ASKPASS, which also ssh-add -c does. SIGUSR1 removes
 all keys. Keys with destinations (ssh-add -h) are used only over the ways that these
@@ -94,6 +97,7 @@ type agentArgs struct {
 	md5        bool
 	lifetime   time.Duration
 	upstreams  []string // agents to ask; none: we are one
+	record     tracing
 	command    []string
 	guard      agentGuard
 	devices    tokenArgs
@@ -165,12 +169,20 @@ func parseAgent(args []string) (*agentArgs, error) {
 			a.devices.providers = o.value
 		case '-':
 			name, value, _ := strings.Cut(o.value, "=")
-			if name == "upstream" {
+			switch name {
+			case "upstream":
 				a.upstreams = append(a.upstreams, value)
-			} else if err := a.guard.option(name, value); err != nil {
-				return nil, err
+			case "trace":
+				a.record.file = value
+			default:
+				if err := a.guard.option(name, value); err != nil {
+					return nil, err
+				}
 			}
 		}
+	}
+	if err := a.record.checkFor("an agent's messages"); err != nil {
+		return nil, err
 	}
 	if err := a.guard.complete(); err != nil {
 		return nil, err
@@ -193,7 +205,7 @@ func parseAgent(args []string) (*agentArgs, error) {
 // agentLongOptions are those that a getopt of letters does not know; true: with a
 // value.
 var agentLongOptions = map[string]bool{
-	"upstream": true, "allow": true, "deny": true, "rules": true, "known-hosts": true, "audit": true, "confirm-forwarded": false,
+	"upstream": true, "allow": true, "deny": true, "rules": true, "known-hosts": true, "audit": true, "trace": true, "confirm-forwarded": false,
 }
 
 // agentOptions is getopt with --NAME, --NAME VALUE and --NAME=VALUE: options whose

@@ -74,6 +74,9 @@ func connectCommand() *cobra.Command {
   adit connect --no-inband -U /run/service.sock </dev/null`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w, err := a.way(args)
+			if err == nil && w.Jump == "" {
+				err = a.record.checkFor("the steps of connecting")
+			}
 			if err != nil {
 				return &usageError{verbOf(cmd), err}
 			}
@@ -99,7 +102,7 @@ func connectCommand() *cobra.Command {
 	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
 	f.BoolVar(&a.clean, "clean", false, "leave out lines that come before the server's SSH version line")
 	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --fdpass or --no-inband the connection; 0 is for ever")
-	f.StringVar(&a.record.file, "trace", "", "record the steps of connecting to FILE, of which SSH's messages are not seen here (adit trace --help)")
+	f.StringVar(&a.record.file, "trace", "", "record the steps of connecting, and jump hosts' messages, to FILE[,LEVEL] (adit trace --help)")
 	f.StringVar(&a.log, "log", "", "append errors to this file too")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	cmd.MarkFlagsMutuallyExclusive("fdpass", "clean")
@@ -256,7 +259,7 @@ func (w *way) bare() bool { return w.Jump == "" && !strings.HasPrefix(w.Proxy, "
 func (w *way) dial(ctx context.Context, clock *rawpipe.Clock, warn func(text string)) (net.Conn, error) {
 	if w.Jump != "" {
 		o := &setup.Options{Prompter: &timed{clock: clock, terminal: terminal{lifetime: ctx}}, Notice: warn}
-		o.Lifetime = ctx
+		o.Lifetime, o.Tracer = ctx, trace.FromContext(ctx)
 		o.Route = setup.Route{Jump: w.Jump, File: w.Config, Stderr: os.Stderr}
 		return o.Jump(ctx, w.Address)
 	}
@@ -301,21 +304,7 @@ func authorities(file string) (*tls.Config, error) {
 
 // traced is run, with its steps recorded if --trace wants them.
 func (a *connectArgs) traced(ctx context.Context, w *way) error {
-	tracer, _, end, err := a.record.start()
-	defer end()
-	if err != nil {
-		return err
-	}
-	tracer = trace.Branch(tracer)
-	began := time.Now()
-	trace.Emit(tracer, trace.ConnStart{Role: "client", Target: w.Address})
-	err = a.run(trace.NewContext(ctx, tracer), w)
-	e := trace.ConnEnd{Took: time.Since(began)}
-	if err != nil {
-		e.Err = err.Error()
-	}
-	trace.Emit(tracer, e)
-	return err
+	return a.record.around(ctx, trace.ConnStart{Role: "client", Target: w.Address}, func(ctx context.Context) error { return a.run(ctx, w) })
 }
 
 func (a *connectArgs) run(ctx context.Context, w *way) error {

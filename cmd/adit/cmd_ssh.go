@@ -157,11 +157,11 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		a.sayAs("ERROR", line)
 	}
 	if bg != nil {
-		bg.quiet = a.verbose == 0
+		bg.quiet = a.verbose == 0 && !a.tracing.tells()
 	}
 	a.observer = newObserver(messages, a.verbosity())
 	if a.verbose > 0 {
-		a.Tracer = trace.NewText(messages, min(trace.LevelPacket, trace.Level(a.verbose))) // for jump hosts
+		a.Tracer = &debugTracer{w: messages, most: min(trace.LevelPacket, trace.Level(a.verbose))} // for jump hosts
 	}
 	tracer, keys, endTrace, err := a.tracing.start()
 	defer endTrace()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/adit-ssh/adit/dial/ssm"
 	"github.com/adit-ssh/adit/internal/rawpipe"
+	"github.com/adit-ssh/adit/trace"
 )
 
 const ssmHelp = `Connects standard input and output to a port of a node that AWS Session Manager
@@ -75,6 +76,7 @@ type ssmArgs struct {
 	service       atomic.Pointer[ssm.Service] // of the last dial
 	timeout       time.Duration
 	log           string
+	record        tracing
 }
 
 func ssmCommand() *cobra.Command {
@@ -90,10 +92,14 @@ func ssmCommand() *cobra.Command {
 			if err := a.read(args); err != nil {
 				return &usageError{verbOf(cmd), err}
 			}
-			if a.local != "" {
-				return a.forward(cmd.Context())
+			if err := a.record.checkFor("Session Manager's messages"); err != nil {
+				return &usageError{verbOf(cmd), err}
 			}
-			return a.run(cmd.Context())
+			do := a.run
+			if a.local != "" {
+				do = a.forward
+			}
+			return a.record.around(cmd.Context(), trace.ConnStart{Role: "ssm", Target: a.options.Target}, do)
 		},
 		ValidArgsFunction: a.complete,
 	}
@@ -104,6 +110,7 @@ func ssmCommand() *cobra.Command {
 	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
 	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --no-inband the session; 0 is for ever")
 	f.StringVar(&a.log, "log", "", "append errors to this file too")
+	f.StringVar(&a.record.file, "trace", "", traceHelp)
 	cmd.MarkFlagsMutuallyExclusive("local", "no-inband")
 	cmd.MarkFlagsMutuallyExclusive("local", "log")
 	cmd.AddCommand(a.listCommand())

@@ -22,8 +22,8 @@ const traceLong = `Shows what adit recorded of an SSH connection: each message, 
   adit ssh --trace db.jsonl -N -L 5432:db.private:5432 bastion
   adit trace ladder db.jsonl -o db.html
 
---trace goes with ssh, connect and serve. The file's name says its format, or a
-name in front of it, as in text:FILE:
+--trace goes with ssh, connect, serve, ssm and agent. The file's name says its
+format, or a name in front of it, as in text:FILE:
 
   FILE.jsonl   JSON lines, which these verbs read (TRACE.md has their schema)
   FILE.pcapng  a capture that Wireshark decodes, whatever the algorithms
@@ -131,8 +131,8 @@ func (f *entryFilter) keeps(e *trace.Entry) bool {
 		return true
 	}
 	return slices.ContainsFunc(f.messages, func(m string) bool {
-		m = strings.TrimPrefix(strings.ToUpper(m), "SSH_MSG_")
-		return e.Dir != "" && (m == e.Message || m == strconv.Itoa(int(e.Number))) || strings.EqualFold(m, e.Event)
+		name := strings.TrimPrefix(strings.TrimPrefix(strings.ToUpper(m), "SSH_"), "MSG_")
+		return e.Dir != "" && (strings.EqualFold(name, e.Message) || m == strconv.Itoa(int(e.Number))) || strings.EqualFold(m, e.Event)
 	})
 }
 
@@ -151,133 +151,112 @@ func (f *entryFilter) apply(entries []trace.Entry) []trace.Entry {
 	return slices.DeleteFunc(entries, func(e trace.Entry) bool { return !f.keeps(&e) })
 }
 
+// traceVerb makes a verb that reads one trace, of which f, if it is not nil, chooses
+// a part. do is called with it unless nothing of it can be read; broken is why it
+// breaks off, or nil.
+func traceVerb(cmd *cobra.Command, f *entryFilter, do func(cmd *cobra.Command, h trace.Header, entries []trace.Entry, broken error) error) *cobra.Command {
+	cmd.Args = traceFile
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if f != nil {
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+		}
+		h, entries, broken := readTrace(args[0])
+		if h.Version == 0 {
+			return broken
+		}
+		if f != nil {
+			entries = f.apply(entries)
+		}
+		if err := do(cmd, h, entries, broken); err != nil {
+			return err
+		}
+		return brokenTrace(broken)
+	}
+	if f != nil {
+		f.flags(cmd)
+	}
+	return cmd
+}
+
 func traceShowCommand() *cobra.Command {
-	var f entryFilter
-	var explain bool
-	cmd := &cobra.Command{
+	explain := false
+	cmd := traceVerb(&cobra.Command{
 		Use:   "show [flags] FILE",
 		Short: "Print a trace, a line an entry",
 		Example: `  adit trace show --message CHANNEL_OPEN,CHANNEL_OPEN_FAILURE db.jsonl
   adit trace show --channel 0 --explain db.jsonl`,
-		Args: traceFile,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(cmd); err != nil {
-				return err
-			}
-			h, entries, broken := readTrace(args[0])
-			w := bufio.NewWriter(cmd.OutOrStdout())
-			if !h.Began.IsZero() {
-				fmt.Fprintf(w, "# %s, by %s, level %s\n", h.Began.Format("2006-01-02 15:04:05.000000 MST"), strconv.QuoteToASCII(h.Program), h.Level)
-			}
-			for i := range f.apply(entries) {
-				fmt.Fprintln(w, entries[i].Line())
-				if what, where := view.Explain(&entries[i]); explain && what != "" {
-					fmt.Fprintf(w, "%15s %s", "", what)
-					if where != "" {
-						fmt.Fprintf(w, " (%s)", where)
-					}
-					fmt.Fprintln(w)
+	}, new(entryFilter), func(cmd *cobra.Command, h trace.Header, entries []trace.Entry, _ error) error {
+		w := bufio.NewWriter(cmd.OutOrStdout())
+		fmt.Fprintf(w, "# %s, by %s, level %s\n", h.Began.Format("2006-01-02 15:04:05.000000 MST"), strconv.QuoteToASCII(h.Program), h.Level)
+		for i := range entries {
+			fmt.Fprintln(w, entries[i].Line())
+			if what, where := view.Explain(&entries[i]); explain && what != "" {
+				fmt.Fprintf(w, "%15s %s", "", what)
+				if where != "" {
+					fmt.Fprintf(w, " (%s)", where)
 				}
+				fmt.Fprintln(w)
 			}
-			if err := w.Flush(); err != nil {
-				return err
-			}
-			return brokenTrace(broken)
-		},
-	}
-	f.flags(cmd)
+		}
+		return w.Flush()
+	})
 	cmd.Flags().BoolVar(&explain, "explain", false, "say what each message means, and which section of which RFC says so")
 	return cmd
 }
 
 func traceFilterCommand() *cobra.Command {
-	var f entryFilter
-	var out string
-	cmd := &cobra.Command{
+	out := ""
+	cmd := traceVerb(&cobra.Command{
 		Use:     "filter [flags] FILE",
 		Short:   "Write a part of a trace as a trace",
 		Example: `  adit trace filter --conn 2 --level packet all.jsonl | adit trace ladder - -o one.html`,
-		Args:    traceFile,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(cmd); err != nil {
-				return err
-			}
-			h, entries, broken := readTrace(args[0])
-			if h.Version == 0 {
-				return broken
-			}
-			if err := writeOut(cmd, out, func(w io.Writer) error {
-				return trace.WriteEntries(w, h, f.apply(entries), broken == nil)
-			}); err != nil {
-				return err
-			}
-			return brokenTrace(broken)
-		},
-	}
-	f.flags(cmd)
+	}, new(entryFilter), func(cmd *cobra.Command, h trace.Header, entries []trace.Entry, broken error) error {
+		return writeOut(cmd, out, func(w io.Writer) error { return trace.WriteEntries(w, h, entries, broken == nil) })
+	})
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to this file instead of standard output")
 	return cmd
 }
 
 func traceStatsCommand() *cobra.Command {
-	return &cobra.Command{
+	return traceVerb(&cobra.Command{
 		Use:   "stats FILE",
 		Short: "Count: bytes, windows used up, round trips, and what took its time",
 		Long: `Prints of each connection: messages and bytes, key exchanges, the shortest round
 trip that was seen, and what the time up to the first byte went into; of each
 channel how long the open took, the bytes each way, and how often and how long the
 window of each side was used up, so that it could not send.`,
-		Args: traceFile,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			h, entries, broken := readTrace(args[0])
-			if h.Version != 0 {
-				if err := view.Count(entries).Write(cmd.OutOrStdout()); err != nil {
-					return err
-				}
-			}
-			return brokenTrace(broken)
-		},
-	}
+	}, nil, func(cmd *cobra.Command, _ trace.Header, entries []trace.Entry, _ error) error {
+		return view.Count(entries).Write(cmd.OutOrStdout())
+	})
 }
 
 func traceLadderCommand() *cobra.Command {
-	var f entryFilter
-	var out string
-	var asText, explain bool
-	cmd := &cobra.Command{
+	out, asText, explain := "", false, false
+	cmd := traceVerb(&cobra.Command{
 		Use:   "ladder [flags] FILE",
 		Short: "Draw a trace as a sequence diagram, in HTML or in the terminal",
 		Long: `Draws who said what to whom: the local program, adit, the server and the target.
 With -o it is a page of HTML that needs nothing else, not even a network; without,
 or with --text, it is drawn in the terminal.
 
-Many messages with data in a row are drawn as one. Dashed arrows were not seen, but
-follow from what was: that the server has connected to the target.`,
+Many messages with data in a row are drawn as one, which the page unfolds. Dashed
+arrows were not seen, but follow from what was: that the server has connected to
+the target.`,
 		Example: `  adit trace ladder db.jsonl -o db.html
   adit trace ladder --text --channel 0 --explain db.jsonl`,
-		Args: traceFile,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(cmd); err != nil {
-				return err
+	}, new(entryFilter), func(cmd *cobra.Command, h trace.Header, entries []trace.Entry, broken error) error {
+		l := view.NewLadder(h, entries)
+		return writeOut(cmd, out, func(w io.Writer) error {
+			if !asText && out != "" {
+				return l.WriteHTML(w, broken)
 			}
-			h, entries, broken := readTrace(args[0])
-			if h.Version == 0 {
-				return broken
-			}
-			l := view.NewLadder(h, f.apply(entries))
-			draw := func(w io.Writer) error { return l.WriteHTML(w, broken) }
-			if asText || out == "" {
-				o := terminalOptions(out == "")
-				o.Explain = explain
-				draw = func(w io.Writer) error { return l.WriteText(w, o) }
-			}
-			if err := writeOut(cmd, out, draw); err != nil {
-				return err
-			}
-			return brokenTrace(broken)
-		},
-	}
-	f.flags(cmd)
+			o := terminalOptions(out == "")
+			o.Explain = explain
+			return l.WriteText(w, o)
+		})
+	})
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write a page of HTML to this file")
 	cmd.Flags().BoolVar(&asText, "text", false, "draw it as text, also into a file")
 	cmd.Flags().BoolVar(&explain, "explain", false, "with text: say what each message means")

@@ -69,7 +69,7 @@ func TestCarry(t *testing.T) {
 				ends.Go(func() { c.target(target); target.Close() })
 				l := &resettable{Conn: local}
 				began := time.Now()
-				err := carry(t.Context(), func(context.Context) (net.Conn, error) {
+				_, _, err := carry(t.Context(), func(context.Context) (net.Conn, error) {
 					if c.fails {
 						return failing{remote}, nil
 					}

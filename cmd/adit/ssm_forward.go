@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/dial/ssm"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // readForward reads --local and --remote.
@@ -79,6 +80,10 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 		to = "port " + strconv.Itoa(a.options.Port)
 	}
 	fmt.Fprintf(os.Stderr, "adit: forwarding %s to %s through %s\n", listener.Addr(), to, a.options.Target)
+	event := trace.Forward{What: "listen", Spec: a.local + " to " + to, Local: listener.Addr().String()}
+	tracer := trace.FromContext(ctx)
+	trace.Emit(tracer, event)
+	event.Target = to
 
 	var connections sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { listener.Close() })
@@ -102,13 +107,21 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 			continue
 		}
 		pause = 0
+		event := event
+		event.What, event.Originator = "accept", c.RemoteAddr().String()
+		trace.Emit(tracer, event)
 		connections.Go(func() {
 			defer c.Close()
 			tunnel, release := sessions.take()
 			defer release()
-			if err := carry(ctx, tunnel.Dial, c.(*net.TCPConn)); err != nil && ctx.Err() == nil {
+			var err error
+			event.Out, event.In, err = carry(ctx, tunnel.Dial, c.(*net.TCPConn))
+			if err != nil && ctx.Err() == nil {
 				fmt.Fprintf(os.Stderr, "adit: warning: connection from %s to %s: %v\n", c.RemoteAddr(), to, err)
+				event.Err = err.Error()
 			}
+			event.What = "done"
+			trace.Emit(tracer, event)
 		})
 	}
 }
@@ -124,12 +137,12 @@ type lingering interface {
 }
 
 // carry connects one client to the target until one of them ends. The client sees a
-// proper end only if there was one.
-func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), local lingering) error {
+// proper end only if there was one. It counts the bytes each way.
+func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), local lingering) (out, in int64, err error) {
 	remote, err := dial(ctx)
 	if err != nil {
 		local.SetLinger(0) // no answer is not an empty one
-		return err
+		return 0, 0, err
 	}
 	defer remote.Close()
 	stop := context.AfterFunc(ctx, func() {
@@ -141,7 +154,8 @@ func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), lo
 	var left atomic.Bool // the client has gone, and nobody wants the rest
 	go func() {          // ends with both connections
 		defer close(up)
-		if _, err := io.Copy(remote, local); err != nil {
+		var err error
+		if out, err = io.Copy(remote, local); err != nil {
 			left.Store(errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed))
 			remote.Close()
 			return
@@ -152,6 +166,7 @@ func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), lo
 	for {
 		n, readErr := remote.Read(buf)
 		if n > 0 {
+			in += int64(n)
 			if _, err := local.Write(buf[:n]); err != nil {
 				left.Store(true)
 				readErr = err
@@ -178,5 +193,5 @@ func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), lo
 	local.Close()
 	remote.Close()
 	<-up
-	return err
+	return out, in, err
 }

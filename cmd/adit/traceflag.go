@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/adit-ssh/adit/trace"
 	"github.com/adit-ssh/adit/trace/pcapng"
@@ -149,6 +151,42 @@ func (t *tracing) check() error {
 	return err
 }
 
+// tells reports whether the trace goes to standard error.
+func (t *tracing) tells() bool {
+	name, _, _, err := traceTarget(t.file)
+	return err == nil && name == "-"
+}
+
+// checkFor is check for those who have no messages of SSH: a capture is not for
+// them. what is it that they record.
+func (t *tracing) checkFor(what string) error {
+	if err := t.check(); err != nil || t.file == "" {
+		return err
+	}
+	if _, format, _, _ := traceTarget(t.file); format == "pcapng" {
+		return fmt.Errorf("--trace %s: %s are not SSH, which is all that a capture can show: take a .jsonl file, or text", t.file, what)
+	}
+	return nil
+}
+
+// absolute is the value of --trace for a program with another working directory.
+// The file is made, so that its errors are told here.
+func (t *tracing) absolute() (string, error) {
+	name, format, level, err := traceTarget(t.file)
+	if err != nil || name == "-" {
+		return t.file, err
+	}
+	f, err := trace.CreatePrivate(name)
+	if err != nil {
+		return "", fmt.Errorf("--trace: %w", err)
+	}
+	f.Close()
+	if name, err = filepath.Abs(name); err != nil {
+		return "", fmt.Errorf("--trace: %w", err)
+	}
+	return format + ":" + name + "," + level.String(), nil
+}
+
 // start opens what is asked for. The tracer is nil without --trace, the key log
 // without --keylog. end completes both, and comes when the connections have
 // ended.
@@ -186,6 +224,25 @@ func (t *tracing) start() (tracer trace.Tracer, keys io.Writer, end func(), err 
 		fmt.Fprintf(os.Stderr, "adit: warning: --keylog: the keys of this connection go to %s: whoever has them and a capture can read everything, passwords too; delete it when you are done\n", t.keylog)
 	}
 	return tracer, keys, end, nil
+}
+
+// around records what do does as one connection, whose Tracer its context has.
+func (t *tracing) around(ctx context.Context, start trace.ConnStart, do func(context.Context) error) error {
+	tracer, _, end, err := t.start()
+	defer end()
+	if err != nil {
+		return err
+	}
+	tracer = trace.Branch(tracer)
+	began := time.Now()
+	trace.Emit(tracer, start)
+	err = do(trace.NewContext(ctx, tracer))
+	e := trace.ConnEnd{Took: time.Since(began)}
+	if err != nil {
+		e.Err = err.Error()
+	}
+	trace.Emit(tracer, e)
+	return err
 }
 
 func openTrace(name, format string, level trace.Level) (*trace.File, error) {

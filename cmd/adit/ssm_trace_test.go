@@ -1,0 +1,170 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
+	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
+	"github.com/adit-ssh/adit/trace"
+)
+
+// readEntries reads a trace, which must be whole.
+func readEntries(t *testing.T, name string) []trace.Entry {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := trace.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.ReadAll()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return all
+}
+
+// countLines counts entries whose line has all of some texts.
+func countLines(all []trace.Entry, texts ...string) (n int) {
+	for i := range all {
+		line, has := all[i].Line(), true
+		for _, text := range texts {
+			has = has && strings.Contains(line, text)
+		}
+		if has {
+			n++
+		}
+	}
+	return n
+}
+
+// A trace of `adit ssh` through Session Manager has the session's messages beside
+// SSH's, and that of `adit ssm` has them alone.
+func TestSSMTrace(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	env := append(os.Environ(), append(ssmEnv(t, &ssmgw.Gateway{}), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+	// The input ends when there is some output, or the program ends without.
+	run := func(args ...string) (string, error) {
+		cmd := exec.Command("adit", args...)
+		cmd.Env = env
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out.Read(make([]byte, 1))
+		in.Close()
+		io.Copy(io.Discard, out)
+		return stderr.String(), cmd.Wait()
+	}
+	dir := t.TempDir()
+	port := strconv.Itoa(server.Port())
+
+	name := filepath.Join(dir, "ssh.jsonl")
+	if said, err := run("ssh", "-F", "none", "-i", server.Key.Path, "-p", port, "-o", "StrictHostKeyChecking=accept-new", "--trace", name, "ssm://"+server.User+"@"+ssmNode, "true"); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	all := readEntries(t, name)
+	for _, texts := range [][]string{
+		{"dial:stage", "stage=ssm:StartSession"}, {"dial:stage", `stage="data channel"`}, {"dial:stage", "stage=handshake", "agent 3.3.987.0"},
+		{"#1 <-", "output_stream_data", "agent version=3.3.987.0"}, {"#1 ->", "KEXINIT"}, {"#1 ->", "input_stream_data", `flag="terminate session"`},
+	} {
+		if countLines(all, texts...) == 0 {
+			t.Errorf("the trace of adit ssh has no line with %q", texts)
+		}
+	}
+	out, err := exec.Command("adit", "trace", "stats", name).Output()
+	if err != nil || !strings.Contains(string(out), "ssm:StartSession") || !strings.Contains(string(out), "Session Manager's messages") {
+		t.Errorf("stats: %v\n%s", err, out)
+	}
+
+	name = filepath.Join(dir, "ssm.jsonl")
+	if said, err := run("ssm", "--trace", name, ssmNode, port); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	all = readEntries(t, name)
+	if countLines(all, "connection:start role=ssm target="+ssmNode) != 1 || countLines(all, "connection:end") != 1 || countLines(all, "output_stream_data", "data length=") == 0 {
+		t.Errorf("the trace of adit ssm has %d lines, the first %s", len(all), all[0].Line())
+	}
+	for _, verb := range [][]string{{"stats"}, {"ladder", "--text"}} {
+		if out, err := exec.Command("adit", append(append([]string{"trace"}, verb...), name)...).CombinedOutput(); err != nil || !strings.Contains(string(out), "handshake") {
+			t.Errorf("%v: %v\n%s", verb, err, out)
+		}
+	}
+
+	said, err := run("ssm", "--trace", filepath.Join(dir, "x.pcapng"), ssmNode)
+	if err == nil || !strings.Contains(said, "Session Manager's messages are not SSH, which is all that a capture can show") {
+		t.Errorf("a capture: %v\n%s", err, said)
+	}
+}
+
+// forwardingTo is what adit ssm says when it listens.
+var forwardingTo = regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `)
+
+// exchange sends a text and returns as much of what comes back.
+func exchange(t *testing.T, addr, text string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Error(err)
+	}
+	return string(got)
+}
+
+// --local tells who connected, and how much went each way; a signal leaves a whole
+// file.
+func TestSSMForwardTrace(t *testing.T) {
+	t.Parallel()
+	echo := testpeer.EchoTarget(t)
+	_, port, _ := strings.Cut(echo.Addr, ":")
+	name := filepath.Join(t.TempDir(), "forward.jsonl")
+	cmd := exec.Command("adit", "ssm", "--trace", name, "--local", "0", "--remote", port, ssmNode)
+	cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{})...)
+	addr := started(t, cmd, forwardingTo)
+	if got := exchange(t, addr, "over there"); got != "over there" {
+		t.Errorf("got %q", got)
+	}
+	cmd.Process.Signal(syscall.SIGHUP)
+	cmd.Wait()
+	all := readEntries(t, name)
+	for _, texts := range [][]string{{"what=listen"}, {"what=accept", "originator=127.0.0.1:"}, {"what=done", "bytes out=10", "bytes in=10"}, {"connection:end"}} {
+		if countLines(all, texts...) != 1 {
+			t.Errorf("%d lines with %q, want 1", countLines(all, texts...), texts)
+		}
+	}
+}
