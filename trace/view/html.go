@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/adit-ssh/adit/trace"
 )
 
 // The page is one file: it loads nothing, and its policy forbids to. Its only
@@ -29,7 +27,9 @@ var (
 	ladderPage = sync.OnceValue(func() *template.Template { return template.Must(template.New("ladder").Parse(ladderHTML)) })
 )
 
-// page is what the template draws.
+// page is what the template draws. Rows are there to be read and printed without
+// a script; their fields, and the messages of runs, are data that the script shows
+// when a row is opened.
 type page struct {
 	Title, Program, Began, Level string
 	Policy                       string
@@ -38,6 +38,7 @@ type page struct {
 	Rows                         int
 	Error                        string
 	Conns                        []pageConn
+	Data                         pageData
 }
 
 type pageConn struct {
@@ -46,7 +47,7 @@ type pageConn struct {
 	Names    [columns]string
 	Stages   []pageStage
 	Channels []pageChannel
-	Rows     []pageRow
+	Blocks   []pageBlock
 	RTT      string
 }
 
@@ -62,6 +63,13 @@ type pageChannel struct {
 	What          string
 }
 
+// pageBlock are rows that the browser draws together, once they come near: to look
+// at each of ten thousand for each picture would take too long.
+type pageBlock struct{ Rows []pageRow }
+
+// blockRows is how many rows a block has.
+const blockRows = 50
+
 type pageRow struct {
 	Time, Clock string // since the trace began; of the day
 	Class       string
@@ -69,11 +77,7 @@ type pageRow struct {
 	Kind, Label string
 	Conn        int
 	Tag         string // the channel, or nothing
-	Fields      []pageField
-	What, Where string
 }
-
-type pageField struct{ Name, Value string }
 
 // channelColors is how many colours the page has for channels.
 const channelColors = 8
@@ -95,8 +99,9 @@ func (l *Ladder) WriteHTML(w io.Writer, broken error) error {
 		if c.number == 0 {
 			continue
 		}
-		pc := l.pageConn(c)
-		p.Rows += len(pc.Rows)
+		pc, rows := l.pageConn(c), 0
+		pc.Blocks, rows = l.blocks(c, &p.Data)
+		p.Rows += rows
 		p.Conns = append(p.Conns, pc)
 	}
 	if len(p.Conns) > 0 {
@@ -111,12 +116,9 @@ func (l *Ladder) pageConn(c *conversation) pageConn {
 		if s.Number != c.number {
 			continue
 		}
-		pc.Title = "client of " + text(s.Target)
-		if s.Role == "server" {
-			pc.Title = "server of " + text(s.Target)
-		}
+		pc.Title = s.whom()
 		pc.Stages = pageStages(s)
-		if s.RTT > 0 {
+		if s.RTTOf != "" {
 			pc.RTT = Span(s.RTT)
 		}
 		seen := map[int]int{}
@@ -128,11 +130,6 @@ func (l *Ladder) pageConn(c *conversation) pageConn {
 			} else if !strings.Contains(pc.Channels[i].What, what) && len(pc.Channels[i].What) < maxLabel {
 				pc.Channels[i].What += ", " + what // the number was used again
 			}
-		}
-	}
-	for i := range l.rows {
-		if l.rows[i].Conn == c.number {
-			pc.Rows = append(pc.Rows, l.pageRow(&l.rows[i]))
 		}
 	}
 	return pc
@@ -158,6 +155,23 @@ func pageStages(s *Conn) (stages []pageStage) {
 	return stages
 }
 
+// blocks are the rows of a connection; what opening them shows goes to data.
+func (l *Ladder) blocks(c *conversation, data *pageData) (blocks []pageBlock, rows int) {
+	for i := range l.rows {
+		if l.rows[i].Conn != c.number {
+			continue
+		}
+		if rows%blockRows == 0 {
+			blocks = append(blocks, pageBlock{})
+		}
+		rows++
+		b := &blocks[len(blocks)-1]
+		b.Rows = append(b.Rows, l.pageRow(&l.rows[i]))
+		data.add(&l.rows[i])
+	}
+	return blocks, rows
+}
+
 func (l *Ladder) pageRow(r *row) pageRow {
 	p := pageRow{Time: clock(r.Time), Clock: l.header.Began.Add(r.Time).Format("15:04:05.000000"), Channel: r.Channel,
 		Kind: r.Kind, Label: r.Label, Conn: r.Conn}
@@ -181,22 +195,6 @@ func (l *Ladder) pageRow(r *row) pageRow {
 	}
 	if r.entry == nil {
 		p.Time, p.Clock = "", ""
-		p.What = "Not a message: it follows from the one below, which tells it."
-		return p
-	}
-	p.What, p.Where = Explain(r.entry)
-	if r.Count > 1 {
-		p.Fields = []pageField{{"messages", fmt.Sprint(r.Count)}, {"bytes", fmt.Sprint(r.Bytes)}, {"from", Span(r.Time)}, {"to", Span(r.Last)}}
-		if d := r.Last - r.Time; d > 0 && r.entry.Message != "CHANNEL_WINDOW_ADJUST" {
-			p.Fields = append(p.Fields, pageField{"rate", Bytes(int64(float64(r.Bytes)/d.Seconds())) + "/s"})
-		}
-		return p
-	}
-	if r.entry.Dir != "" {
-		p.Fields = append(p.Fields, pageField{"packet", fmt.Sprintf("sequence number %d, %d bytes of payload", r.entry.Seq, r.entry.Size)})
-	}
-	for _, f := range r.entry.Fields {
-		p.Fields = append(p.Fields, pageField{trace.NameText(f.Name), trace.FieldText(f)})
 	}
 	return p
 }
