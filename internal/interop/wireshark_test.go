@@ -22,15 +22,44 @@ import (
 	"github.com/adit-ssh/adit/trace/pcapng"
 )
 
-// pair is what a connection is made with.
+// pair is what a connection is made with. The MAC is for CTR, where Wireshark knows
+// no encrypt-then-MAC.
 type pair struct{ kex, cipher string }
 
-// decrypted says what Debian 12's tshark, 4.0.17, can decrypt: Curve25519 by a
-// private key, and the ciphers that need no sequence number. It knows no strict
-// key exchange, which sets the number back, so chacha20-poly1305 is lost to it; CTR
-// and other methods of key exchange it does not know.
-func (p pair) decrypted() bool {
-	return strings.HasPrefix(p.kex, "curve25519-sha256") && strings.HasSuffix(p.cipher, "-gcm@openssh.com")
+func (p pair) config() adit.Config {
+	c := adit.Config{Kex: []string{p.kex}, Ciphers: []string{p.cipher}}
+	if strings.HasSuffix(p.cipher, "-ctr") {
+		c.MACs = []string{"hmac-sha2-256"}
+	}
+	return c
+}
+
+// decrypted says what tshark can decrypt. 4.0 and 4.4 (Debian 12 and 13): Curve25519
+// by a private key, and the ciphers that need no sequence number, CTR not in 4.4; they
+// know no strict key exchange, which sets the number back. 4.6: all ciphers, and by
+// SHARED_SECRET Diffie-Hellman and ML-KEM. None knows the curves of NIST.
+func (p pair) decrypted(v wireshark) bool {
+	curve := strings.HasPrefix(p.kex, "curve25519-sha256")
+	if v.before(4, 6) {
+		return curve && (strings.HasSuffix(p.cipher, "-gcm@openssh.com") || strings.HasSuffix(p.cipher, "-ctr") && v.before(4, 1))
+	}
+	return curve || strings.HasPrefix(p.kex, "diffie-hellman-") || strings.HasPrefix(p.kex, "mlkem768x25519")
+}
+
+// wireshark is a version.
+type wireshark struct{ major, minor int }
+
+func (v wireshark) before(major, minor int) bool {
+	return v.major < major || v.major == major && v.minor < minor
+}
+
+func wiresharkVersion(t *testing.T) (v wireshark) {
+	t.Helper()
+	words := strings.Fields(tshark(t, "--version"))
+	if _, err := fmt.Sscanf(strings.TrimSuffix(words[2], "."), "%d.%d", &v.major, &v.minor); err != nil {
+		t.Fatalf("tshark's version %q: %v", words[:3], err)
+	}
+	return v
 }
 
 // pairs are every method of key exchange with one cipher, and every cipher with
@@ -76,26 +105,41 @@ func connectThrough(t *testing.T, s *testpeer.Server, cfg adit.Config, target st
 }
 
 // TestKeyLog captures connections to sshd and has tshark decrypt them with what
-// Config.KeyLog wrote: the CHANNEL_OPEN must be there, with host and port.
+// Config.KeyLog wrote: the CHANNEL_OPEN must be there, with host and port. Hybrids,
+// which this sshd lacks, have another server.
 func TestKeyLog(t *testing.T) {
 	testpeer.Need(t, "tshark", "tcpdump", "sshd")
 	if os.Geteuid() != 0 {
 		testpeer.Missing(t, "to capture packets takes root")
 	}
-	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	keyLog(t, testpeer.SSHD(t, testpeer.SSHDOptions{}), pairs())
+	var hybrids []pair
+	for _, k := range algo.SupportedKex() {
+		if strings.HasPrefix(k, "mlkem") {
+			hybrids = append(hybrids, pair{k, "aes128-gcm@openssh.com"})
+		}
+	}
+	keyLog(t, testpeer.XCrypto(t), hybrids)
+}
+
+func keyLog(t *testing.T, s *testpeer.Server, all []pair) {
+	t.Helper()
+	version := wiresharkVersion(t)
 	echo := testpeer.EchoTarget(t).Addr
 	_, port, _ := net.SplitHostPort(echo)
 	var keys bytes.Buffer
 	stop := capture(t, s.Port())
 	var streams []pair
-	for _, p := range pairs() {
+	for _, p := range all {
 		for again := true; again; {
 			before := keys.Len()
-			connectThrough(t, s, adit.Config{Kex: []string{p.kex}, Ciphers: []string{p.cipher}, KeyLog: &keys}, net.JoinHostPort("localhost", port))
+			cfg := p.config()
+			cfg.KeyLog = &keys
+			connectThrough(t, s, cfg, net.JoinHostPort("localhost", port))
 			// Wireshark 4.0 forgets that an mpint has no zero byte in front, so it
 			// can't decrypt one exchange in 256 with Curve25519.
 			words := strings.Fields(string(keys.Bytes()[before:]))
-			again = p.decrypted() && len(words[len(words)-1]) < 2*32
+			again = strings.HasPrefix(p.kex, "curve25519") && len(words[len(words)-1]) < 2*32
 			if again {
 				streams = append(streams, pair{})
 				continue
@@ -112,16 +156,17 @@ func TestKeyLog(t *testing.T) {
 		if p.kex == "" {
 			continue
 		}
-		got := opens(t, "-r", file, "-d", fmt.Sprintf("tcp.port==%d,ssh", s.Port()), "-o", "ssh.keylog_file:"+log, "-Y", fmt.Sprintf("tcp.stream==%d && ssh", i), "-x")
+		args := []string{"-r", file, "-d", fmt.Sprintf("tcp.port==%d,ssh", s.Port()), "-o", "ssh.keylog_file:" + log}
+		got := opens(t, append(args, "-Y", fmt.Sprintf("tcp.stream==%d && ssh", i), "-x")...)
 		want := "localhost:" + port
-		switch {
-		case p.decrypted() && (len(got) != 1 || got[0] != want):
-			t.Errorf("%s with %s: tshark finds opens to %v, want %s, in\n%s", p.kex, p.cipher, got, want,
-				tshark(t, "-r", file, "-d", fmt.Sprintf("tcp.port==%d,ssh", s.Port()), "-o", "ssh.keylog_file:"+log, "-Y", fmt.Sprintf("tcp.stream==%d", i)))
-		case len(got) == 1 && got[0] == want:
-			t.Logf("%s with %s: decrypted, to %s", p.kex, p.cipher, got[0])
+		switch right := len(got) == 1 && got[0] == want; {
+		case p.decrypted(version) && !right:
+			t.Errorf("%s with %s: tshark %v finds opens to %v, want %s, in\n%s", p.kex, p.cipher, version, got, want,
+				tshark(t, append(args, "-Y", fmt.Sprintf("tcp.stream==%d", i))...))
+		case right:
+			t.Logf("tshark %v: %s with %s: decrypted, to %s", version, p.kex, p.cipher, got[0])
 		default:
-			t.Logf("%s with %s: this tshark can't", p.kex, p.cipher)
+			t.Logf("tshark %v: %s with %s: it can't", version, p.kex, p.cipher)
 		}
 	}
 }
@@ -140,7 +185,9 @@ func TestCapture(t *testing.T) {
 	all := pairs()
 	var keys bytes.Buffer
 	for _, p := range all {
-		connectThrough(t, s, adit.Config{Kex: []string{p.kex}, Ciphers: []string{p.cipher}, Tracer: f, KeyLog: &keys}, net.JoinHostPort("localhost", port))
+		cfg := p.config()
+		cfg.Tracer, cfg.KeyLog = f, &keys
+		connectThrough(t, s, cfg, net.JoinHostPort("localhost", port))
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
