@@ -14,7 +14,7 @@ import (
 //
 //   - our private key alone: Wireshark from 3.6 on, for Curve25519, the only
 //     method whose key it can use there;
-//   - SHARED_SECRET and K: Wireshark from 4.2 on, for every method that it knows.
+//   - SHARED_SECRET and K: Wireshark 4.6, for every method that it knows (4.4 not).
 //     An older one skips the line, a newer one takes it rather than the other,
 //     since it comes last. K stands as it is hashed: an mpint's zero byte in
 //     front does no harm.

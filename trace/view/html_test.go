@@ -55,7 +55,7 @@ func drawn(t *testing.T, entries []trace.Entry) string {
 
 // asked runs a script of ours in a page, which its policy would forbid, in a browser
 // that lives until the script calls say, and returns what it says.
-func asked(t *testing.T, file string, width, height int, script string) string {
+func asked(t testing.TB, file string, width, height int, script string) string {
 	t.Helper()
 	testpeer.Need(t, "chromium")
 	b, err := os.ReadFile(file)
