@@ -49,6 +49,9 @@ func (a *sshArgs) throughMaster(ctx context.Context, conf *sshconfig.Config, bg 
 	if a.control != "" {
 		return true, a.controlCommand(c)
 	}
+	if a.tracing.file+a.tracing.keylog != "" {
+		a.sayAs("ERROR", "adit: warning: nothing is recorded: the connection is another program's, at the socket "+path+"; it can be recorded there, or with -S none")
+	}
 	return a.runShared(ctx, conf, c, bg)
 }
 

@@ -36,6 +36,12 @@ func TestSharedCommands(t *testing.T) {
 			p.expect(told{"out: in", "err", 7}, "in", "server", "printf 'out: '; cat; printf err >&2; exit 7")
 		}
 		p.expect(told{"sent SET", "", 0}, "", "-o", "SetEnv=ADIT_SET=SET", "server", "printf \"$ADIT_SENT $ADIT_SET\"")
+		if p.client[0] == "adit" { // which says that it records nothing
+			file := filepath.Join(t.TempDir(), "t.jsonl")
+			if got := p.run("", "-S", p.socket, "--trace", file, "server", "printf there"); got.out != "there" || !strings.HasPrefix(got.err, "adit: warning: nothing is recorded: the connection is another program's") {
+				t.Errorf("--trace over a master: got %+v", got)
+			}
+		}
 		p.expect(told{"", "", 255}, "", "server", "kill -9 $$")
 		p.expect(told{"a shell\n", "", 0}, "echo a shell", "-T", "server")
 		p.expect(told{"", "", 3}, "exit 3\n", "-T", "server")

@@ -56,8 +56,8 @@ func (d *pageData) add(r *row) {
 	if r.Bytes > 0 {
 		field("bytes", fmt.Sprint(r.Bytes))
 	}
-	field("from", Span(r.Time))
-	field("to", Span(r.Last))
+	field("from", clock(r.Time))
+	field("to", clock(r.Last))
 	if took := r.Last - r.Time; took > 0 && r.Bytes > 0 && r.entry.Message != "CHANNEL_WINDOW_ADJUST" {
 		field("rate", Bytes(int64(float64(r.Bytes)/took.Seconds()))+"/s")
 	}
