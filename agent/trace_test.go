@@ -14,6 +14,7 @@ import (
 	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
+	"github.com/adit-ssh/adit/trace/view"
 )
 
 // traced asks a Server that records, request by request over one connection, and
@@ -154,6 +155,15 @@ func TestTraceHasNoSecrets(t *testing.T) {
 		harmless := []byte{numRequestKeys, numRemove, numRemoveAll, numRemoveAllV1}
 		if num > numKeys && !types[num] && !slices.Contains(harmless, num) && !strings.HasPrefix(messageNames[num], "AGENT_") {
 			t.Errorf("%s is not among the requests", messageNames[num])
+		}
+	}
+}
+
+// Every message that has a name has a meaning.
+func TestTraceIsExplained(t *testing.T) {
+	for _, name := range messageNames {
+		if what, where := view.Explain(&trace.Entry{Dir: "in", Event: "agent:message", Message: name}); what == "" || where == "" {
+			t.Errorf("%s is not explained", name)
 		}
 	}
 }

@@ -294,6 +294,12 @@ func TestTee(t *testing.T) {
 	if got := string(b.Records()[0].Event.(Packet).Msg.(*wire.ChannelData).Data); got != "secret" {
 		t.Errorf("with data: %q", got)
 	}
+	Emit(tee, Message{Protocol: ProtocolSSM, Type: "input_stream_data", Size: 6, Fields: []Field{{"data_length", int64(6)}, DataField([]byte("secret"))}})
+	for r, want := range map[*Recorder]string{a: "data length=6", b: `data length=6 data="secret"`} {
+		if got := FieldsText(r.Records()[2].Event.(Message).Fields); got != want {
+			t.Errorf("level %s: a message says %s, want %s", r.Level(), got, want)
+		}
+	}
 	if c.Total() != 0 {
 		t.Error("LevelConn got messages")
 	}

@@ -239,7 +239,7 @@ func (s sinkOf) Trace(_ time.Time, e Event) { s.do(e) }
 // The sources of this package know no name of a secret.
 func TestNoSecretField(t *testing.T) {
 	for _, e := range []Event{ConnStart{}, DialStage{}, ConnUp{}, ConnEnd{}, Version{}, BannerLine{}, Negotiated{}, KexDone{}, AuthAttempt{},
-		ChannelOpened{}, ChannelRefused{}, ChannelClosed{}, Forward{}, Lost{}, Packet{}} {
+		ChannelOpened{}, ChannelRefused{}, ChannelClosed{}, Forward{}, Lost{}, Packet{}, Message{Protocol: ProtocolAgent}, AgentDecision{}} {
 		typ := reflect.TypeOf(e)
 		for i := range typ.NumField() {
 			if regexp.MustCompile(`(?i)passw|passphrase|secret|private|answer|cookie`).MatchString(typ.Field(i).Name) {

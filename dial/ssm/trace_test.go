@@ -12,6 +12,7 @@ import (
 	"github.com/adit-ssh/adit/internal/ssmwire"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 	"github.com/adit-ssh/adit/trace"
+	"github.com/adit-ssh/adit/trace/view"
 )
 
 // recorded dials with a Tracer, does what do says, and returns the entries.
@@ -62,6 +63,11 @@ func TestTrace(t *testing.T) {
 	slices.Sort(want[6:8])
 	if len(got) < len(want) || !slices.Equal(got[:len(want)], want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, e := range all {
+		if what, _ := view.Explain(&e); what == "" && e.Dir != "" {
+			t.Errorf("%s is not explained", e.Message)
+		}
 	}
 	acked := map[string]int{}
 	for _, e := range all {

@@ -37,7 +37,7 @@ func (c *Conn) write(t io.Writer) {
 		fmt.Fprintf(t, "  sent once more\t%d out, %d in\n", c.Again[0], c.Again[1])
 	}
 	if c.Pauses > 0 {
-		fmt.Fprintf(t, "  asked to pause\t%d times\n", c.Pauses)
+		fmt.Fprintf(t, "  asked to pause\t%d×\n", c.Pauses)
 	}
 	if c.RTTOf != "" {
 		fmt.Fprintf(t, "  round trip\t%s at most (%s)\n", Span(c.RTT), c.RTTOf)

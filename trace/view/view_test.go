@@ -195,7 +195,7 @@ func TestEverythingIsExplained(t *testing.T) {
 	for _, phase := range []wire.Phase{wire.PhaseAny, wire.PhaseKexShare, wire.PhaseKexGex, wire.PhasePublickey, wire.PhasePassword, wire.PhaseKbdint} {
 		for num := range 256 {
 			name := wire.Name(phase, byte(num))
-			if strings.HasPrefix(name, "message ") || name == "NEWCOMPRESS" {
+			if strings.HasPrefix(name, "message ") {
 				continue
 			}
 			if what, where := Explain(&trace.Entry{Dir: "in", Event: "transport:packet", Message: name}); what == "" || where == "" {
@@ -205,7 +205,7 @@ func TestEverythingIsExplained(t *testing.T) {
 	}
 	for _, e := range []trace.Event{trace.ConnStart{}, trace.DialStage{}, trace.ConnUp{}, trace.ConnEnd{}, trace.Version{}, trace.BannerLine{},
 		trace.Negotiated{}, trace.KexDone{}, trace.AuthAttempt{}, trace.ChannelOpened{}, trace.ChannelRefused{}, trace.ChannelClosed{},
-		trace.Forward{}, trace.Lost{}} {
+		trace.Forward{}, trace.Lost{}, trace.AgentDecision{}} {
 		if what, _ := Explain(&trace.Entry{Event: e.Name()}); what == "" {
 			t.Errorf("%s is not explained", e.Name())
 		}
@@ -221,6 +221,11 @@ func FuzzViews(f *testing.F) {
 	}
 	f.Add(file.Bytes())
 	f.Add([]byte(`{"adit_trace":1,"program":"\u001b[2J"}` + "\n" + `{"time":1,"conn":-1,"event":"e","dir":"in","message":"CHANNEL_OPEN","channel":-9,"fields":{"host_to_connect":"\u001b]0;x\u0007","port_to_connect":-1}}`))
+	for _, e := range []string{`"event":"ssm:message","dir":"out","seq":1,"message":"input_stream_data","fields":{"payload_type":"output","again":true}`,
+		`"event":"ssm:message","dir":"in","message":"acknowledge","fields":{"acknowledged_sequence_number":1}`,
+		`"event":"agent:message","dir":"in","number":13,"message":"AGENTC_SIGN_REQUEST","fields":{"key":"\u001b"}`} {
+		f.Add([]byte(`{"adit_trace":1}` + "\n" + `{"time":1,"conn":1,"event":"connection:start","fields":{"role":"ssm"}}` + "\n" + `{"time":1,"conn":1,` + e + "}"))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := trace.NewReader(bytes.NewReader(b))
 		if err != nil {
@@ -261,5 +266,49 @@ func TestPeersOpen(t *testing.T) {
 	}
 	if far := l.rows[2]; far.from != colServer || far.to != colTarget || !far.inferred {
 		t.Errorf("got %+v, want the server's connection to the target", far)
+	}
+}
+
+// A session of Session Manager: acknowledgements fold and give the round trip,
+// but not those of what was sent again; pauses are counted.
+func TestSessionManager(t *testing.T) {
+	s := newStory()
+	s.event(trace.ConnStart{Role: "ssm", Target: "i-1"})
+	s.event(trace.DialStage{Stage: "ssm:StartSession", Address: "i-1"})
+	message := func(out bool, typ string, seq uint32, fields ...trace.Field) {
+		s.event(trace.Message{Protocol: trace.ProtocolSSM, Out: out, Type: typ, Seq: seq, Size: 10, Fields: fields})
+	}
+	data, again := trace.Field{Name: "payload_type", Value: "output"}, trace.Field{Name: "again", Value: true}
+	length := trace.Field{Name: "data_length", Value: int64(10)}
+	acked := func(n int64) trace.Field { return trace.Field{Name: "acknowledged_sequence_number", Value: n} }
+	message(true, "input_stream_data", 0, data, length)
+	message(true, "input_stream_data", 1, data, length)
+	message(false, "acknowledge", 0, acked(0)) // 2 ms
+	message(false, "pause_publication", 0)
+	message(true, "input_stream_data", 1, data, again, length)
+	message(false, "acknowledge", 0, acked(1)) // 1 ms after the second, of which it may not be
+	message(false, "output_stream_data", 0, data, length)
+	entries := trace.Entries(s.records)
+	c := Count(entries).Conns[0]
+	if c.RTT != 2*time.Millisecond || c.RTTOf != "acknowledge" || c.Again != [2]int{1, 0} || c.Pauses != 1 || c.Messages != [2]int{3, 4} {
+		t.Errorf("got %+v", c)
+	}
+	var out bytes.Buffer
+	if err := Count(entries).Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"session with i-1", "sent once more 1 out, 0 in", "asked to pause 1×", "ssm:StartSession", "first byte"} {
+		if !strings.Contains(strings.Join(strings.Fields(out.String()), " "), want) {
+			t.Errorf("the numbers have no %q:\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if err := NewLadder(header(), entries).WriteText(&out, TextOptions{Width: 100}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"adit", "gateway", "├── input_stream_data #0 10 B ─", "◀── pause_publication ─", "├── input_stream_data #1 10 B, again ─"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the ladder has no %q:\n%s", want, out.String())
+		}
 	}
 }
