@@ -170,8 +170,11 @@ func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
 	case "connection:start":
 		c.role, c.target = e.Text("role"), e.Text("target")
 		r.Label = "connects to " + text(c.target)
-		if c.serves() {
+		switch c.role {
+		case "server":
 			r.Label = "a client at " + text(e.Text("remote"))
+		case "agent":
+			r.Label = text(e.Text("remote")) + " connects"
 		}
 	case "transport:version":
 		r.from, r.to = colClient, colServer
