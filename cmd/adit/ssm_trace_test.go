@@ -81,7 +81,8 @@ func TestSSMTrace(t *testing.T) {
 		out.Read(make([]byte, 1))
 		in.Close()
 		io.Copy(io.Discard, out)
-		return stderr.String(), cmd.Wait()
+		err = cmd.Wait()
+		return stderr.String(), err
 	}
 	dir := t.TempDir()
 	port := strconv.Itoa(server.Port())
