@@ -48,6 +48,8 @@ var importRules = []importRule{
 		"transport and mux share these buffers, so it must lie below both"},
 	{"internal/sockio", nil, []string{xSys},
 		"system calls on a descriptor: it knows nothing of what they carry"},
+	{"internal/zstream", nil, nil,
+		"bytes to bytes: it knows no packets, so that it can be fuzzed alone"},
 	{"trace", []string{"internal/wire"}, nil,
 		"every layer emits events, so trace may know none of them"},
 	{"trace/pcapng", []string{"trace", "internal/wire"}, nil,
@@ -58,7 +60,7 @@ var importRules = []importRule{
 		"pure functions on keys and bytes: no connection, no events"},
 
 	// The engine: three layers that know each other only through interfaces.
-	{"internal/transport", []string{"internal/algo", "internal/packet", "internal/sockio", "internal/wire", "trace"}, []string{xCrypto, xSys},
+	{"internal/transport", []string{"internal/algo", "internal/packet", "internal/sockio", "internal/wire", "internal/zstream", "trace"}, []string{xCrypto, xSys},
 		"RFC 4253 ends where payloads begin: it does not know what it carries"},
 	{"internal/userauth", []string{"internal/algo", "internal/wire", "trace"}, []string{xCrypto},
 		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
