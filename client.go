@@ -133,7 +133,9 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 			t.Close()
 			return nil, fmt.Errorf("adit: Config.Ahead %q: %w", cfg.Ahead, err)
 		}
-		if quirks.BearsEarlyOpen {
+		// What is sent on the way of the login's success must not be compressed, and
+		// must be for a server that has sent it.
+		if quirks.BearsEarlyOpen && t.Algorithms().Client.Compression == "none" {
 			auth.Behind = func() { t.WritePacket(c.ahead.op.Message, ctx.Done()) }
 		}
 	}

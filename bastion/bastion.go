@@ -56,6 +56,10 @@ type Config struct {
 	Kex, Ciphers, MACs []string
 	// RekeyBytes: 0 means the cipher's default.
 	RekeyBytes uint64
+	// NoCompression refuses compression, which clients may ask for otherwise
+	// (zlib@openssh.com, after the login; sshd_config: Compression no). It costs
+	// 1 MB of memory for each connection that has it.
+	NoCompression bool
 	// Tracer receives events. May be nil.
 	Tracer trace.Tracer
 	// KeyLog receives the secrets of each key exchange, as adit.Config.KeyLog
@@ -232,7 +236,7 @@ func (s *Server) login(nc net.Conn, tracer trace.Tracer) (*transport.Conn, *user
 	defer cancel()
 	t, err := transport.Server(ctx, nc, &transport.Config{
 		HostKeys: s.cfg.HostKeys, Kex: s.cfg.Kex, Ciphers: s.cfg.Ciphers, MACs: s.cfg.MACs,
-		RekeyBytes: s.cfg.RekeyBytes, Extensions: userauth.ServerExtensions(), Tracer: tracer, KeyLog: s.cfg.KeyLog,
+		Compression: s.cfg.compression(), RekeyBytes: s.cfg.RekeyBytes, Extensions: userauth.ServerExtensions(), Tracer: tracer, KeyLog: s.cfg.KeyLog,
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -256,6 +260,13 @@ func (s *Server) login(nc net.Conn, tracer trace.Tracer) (*transport.Conn, *user
 		return nil, nil, nil, err
 	}
 	return t, login, perm, nil
+}
+
+func (c *Config) compression() []string {
+	if c.NoCompression {
+		return []string{"none"}
+	}
+	return nil
 }
 
 // trace gives a connection its own Tracer, and tells its beginning; ended tells

@@ -227,11 +227,18 @@ func eventFields(e Event) []Field {
 		f.text("text", e.Text)
 	case Negotiated:
 		f.algorithms(e.Kex, e.HostKey, e.CipherOut, e.CipherIn, e.MACOut, e.MACIn, e.Strict)
+		f.compression(e.CompressionOut, e.CompressionIn)
 	case KexDone:
 		f.algorithms(e.Kex, e.HostKey, e.CipherOut, e.CipherIn, e.MACOut, e.MACIn, e.Strict)
+		f.compression(e.CompressionOut, e.CompressionIn)
 		f.flag("first", e.First)
 		f.text("host_key_fingerprint", e.HostKeyFingerprint)
 		f.took(e.Took)
+	case Compressing:
+		f.size("effort", e.Effort)
+	case Compressed:
+		f.add(true, Field{"raw_out", int64(e.RawOut)}, Field{"compressed_out", int64(e.CompressedOut)},
+			Field{"raw_in", int64(e.RawIn)}, Field{"compressed_in", int64(e.CompressedIn)})
 	case AuthAttempt:
 		f.text("user_name", e.User)
 		f.text("method_name", e.Method)
@@ -296,6 +303,17 @@ func (f *fields) algorithms(kex, hostKey, cipherOut, cipherIn, macOut, macIn str
 	f.optional("mac_in", macIn)
 	f.flag("strict", strict)
 }
+
+// compression is told where there is any.
+func (f *fields) compression(out, in string) {
+	if compresses(out) || compresses(in) {
+		f.optional("compression_out", out)
+		f.optional("compression_in", in)
+	}
+}
+
+// compresses reports whether an algorithm's name stands for compression.
+func compresses(name string) bool { return name != "" && name != "none" }
 
 // took is a duration, in microseconds.
 func (f *fields) took(d time.Duration) {

@@ -164,7 +164,9 @@ type Negotiated struct {
 	Kex, HostKey        string
 	CipherOut, CipherIn string
 	MACOut, MACIn       string // empty with an AEAD cipher
-	Strict              bool
+	// CompressionOut and CompressionIn are "none", or what begins with the login.
+	CompressionOut, CompressionIn string
+	Strict                        bool
 }
 
 // Name implements Event.
@@ -178,10 +180,12 @@ type KexDone struct {
 	Kex, HostKey        string
 	CipherOut, CipherIn string
 	MACOut, MACIn       string // empty with an AEAD cipher
-	Strict              bool
-	First               bool
-	HostKeyFingerprint  string // SHA256:…
-	Took                time.Duration
+	// CompressionOut and CompressionIn are "none", or what begins with the login.
+	CompressionOut, CompressionIn string
+	Strict                        bool
+	First                         bool
+	HostKeyFingerprint            string // SHA256:…
+	Took                          time.Duration
 }
 
 // Name implements Event.
@@ -189,6 +193,31 @@ func (KexDone) Name() string { return "transport:kex_done" }
 
 // Level implements Event.
 func (KexDone) Level() Level { return LevelConn }
+
+// Compressing is when what we send begins to be compressed: with the login, and
+// anew with each key exchange.
+type Compressing struct {
+	Effort int // how hard it is tried, of 1 to 9
+}
+
+// Name implements Event.
+func (Compressing) Name() string { return "transport:compressing" }
+
+// Level implements Event.
+func (Compressing) Level() Level { return LevelConn }
+
+// Compressed is what compression did, at the end of a connection that had any: bytes
+// of messages before and after.
+type Compressed struct {
+	RawOut, CompressedOut uint64
+	RawIn, CompressedIn   uint64
+}
+
+// Name implements Event.
+func (Compressed) Name() string { return "transport:compressed" }
+
+// Level implements Event.
+func (Compressed) Level() Level { return LevelConn }
 
 // AuthAttempt is one authentication request and its answer, seen by either side.
 type AuthAttempt struct {

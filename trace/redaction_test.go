@@ -238,7 +238,7 @@ func (s sinkOf) Trace(_ time.Time, e Event) { s.do(e) }
 
 // The sources of this package know no name of a secret.
 func TestNoSecretField(t *testing.T) {
-	for _, e := range []Event{ConnStart{}, DialStage{}, ConnUp{}, ConnEnd{}, Version{}, BannerLine{}, Negotiated{}, KexDone{}, AuthAttempt{},
+	for _, e := range []Event{ConnStart{}, DialStage{}, ConnUp{}, ConnEnd{}, Version{}, BannerLine{}, Negotiated{}, KexDone{}, Compressing{}, Compressed{}, AuthAttempt{},
 		ChannelOpened{}, ChannelRefused{}, ChannelClosed{}, Forward{}, Lost{}, Packet{}, Message{Protocol: ProtocolAgent}, AgentDecision{}} {
 		typ := reflect.TypeOf(e)
 		for i := range typ.NumField() {

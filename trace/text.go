@@ -55,7 +55,14 @@ func Line(e Event) string {
 		if e.MACOut != "" || e.MACIn != "" {
 			s += fmt.Sprintf(" mac out=%s in=%s", e.MACOut, e.MACIn)
 		}
+		if compresses(e.CompressionOut) || compresses(e.CompressionIn) {
+			s += fmt.Sprintf(" compression out=%s in=%s", e.CompressionOut, e.CompressionIn)
+		}
 		return fmt.Sprintf("%s strict=%v in %v", s, e.Strict, e.Took.Round(time.Microsecond))
+	case Compressing:
+		return fmt.Sprintf("compressing what is sent, effort %d", e.Effort)
+	case Compressed:
+		return fmt.Sprintf("compressed %d bytes out to %d, %d in from %d", e.RawOut, e.CompressedOut, e.RawIn, e.CompressedIn)
 	case AuthAttempt:
 		s := fmt.Sprintf("login %s method=%s", quote(e.User), quote(e.Method))
 		if e.Key != "" {

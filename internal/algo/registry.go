@@ -223,6 +223,19 @@ func DefaultHostKeys() []string {
 	return slices.DeleteFunc(SupportedHostKeys(), func(name string) bool { return name == gossh.KeyAlgoRSA })
 }
 
+// CompressionDelayed is zlib (RFC 4253, section 6.2) from the login on (OpenSSH
+// PROTOCOL, section 1.2).
+const CompressionDelayed = "zlib@openssh.com"
+
+// SupportedCompression lists what either side can do about compression. Plain
+// "zlib" is not among them, as in OpenSSH's server since 7.4: it would have
+// whoever has not logged in reach the decompressor.
+func SupportedCompression() []string { return []string{"none", CompressionDelayed} }
+
+// DefaultCompression is what both sides offer: none, and the other one for a peer
+// that insists.
+func DefaultCompression() []string { return SupportedCompression() }
+
 // SignatureAlgorithms lists the signatures that a server accepts from users,
 // what it announces as server-sig-algs (RFC 8308, section 3.1): no SHA-1, no
 // names of certificates.

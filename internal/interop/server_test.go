@@ -13,15 +13,24 @@ import (
 	"github.com/adit-ssh/adit/bastion"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/trace"
 )
 
 // startBastion starts our server, which lets key in by the given line of
 // authorized_keys, or by the key's own.
-func startBastion(t *testing.T, key *testpeer.Key, line string, r *recorder) *testpeer.Endpoint {
+func startBastion(t *testing.T, key *testpeer.Key, line string, r trace.Tracer) *testpeer.Endpoint {
 	t.Helper()
 	if line == "" {
 		line = key.Line()
 	}
+	e, _ := startBastionFor(t, key, line, bastion.Config{Tracer: r, RekeyBytes: rekeyAt})
+	return e
+}
+
+// startBastionFor is startBastion with more of a configuration; shutdown ends it
+// before the test's end.
+func startBastionFor(t *testing.T, key *testpeer.Key, line string, cfg bastion.Config) (e *testpeer.Endpoint, shutdown func(context.Context) error) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "authorized_keys")
 	if err := os.WriteFile(file, []byte(line+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -31,8 +40,8 @@ func startBastion(t *testing.T, key *testpeer.Key, line string, r *recorder) *te
 		t.Fatal(err)
 	}
 	host := testpeer.NewKey(t, "ed25519")
-	s, err := bastion.New(bastion.Config{HostKeys: []gossh.Signer{host.Signer}, Authorize: auth.Authorize,
-		RekeyBytes: rekeyAt, Tracer: r, Log: func(line string) { t.Log(line) }})
+	cfg.HostKeys, cfg.Authorize, cfg.Log = []gossh.Signer{host.Signer}, auth.Authorize, func(line string) { t.Log(line) }
+	s, err := bastion.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +55,7 @@ func startBastion(t *testing.T, key *testpeer.Key, line string, r *recorder) *te
 		s.Shutdown(context.Background())
 		wg.Wait()
 	})
-	return &testpeer.Endpoint{Addr: l.Addr().String(), HostKeys: []gossh.PublicKey{host.Public}, User: "tester", Key: key}
+	return &testpeer.Endpoint{Addr: l.Addr().String(), HostKeys: []gossh.PublicKey{host.Public}, User: "tester", Key: key}, s.Shutdown
 }
 
 // Every client, in each of its ways to forward, reaches targets through our

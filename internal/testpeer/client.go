@@ -19,6 +19,8 @@ type Client struct {
 	Name string
 	// Rekeys says that TunnelOptions.RekeyBytes works.
 	Rekeys bool
+	// Compresses says that TunnelOptions.Compress works.
+	Compresses bool
 	// Stalls says that an upload may stop after a key exchange until the server
 	// sends something, which it need not do soon.
 	Stalls bool
@@ -50,6 +52,9 @@ type TunnelOptions struct {
 	// RekeyBytes has the client ask for new keys after so many bytes, where
 	// Client.Rekeys says that it can. 0 means its default.
 	RekeyBytes int64
+	// Compress has the client ask for zlib@openssh.com, where Client.Compresses says
+	// that it can.
+	Compress bool
 	// Args are more options for a command line client.
 	Args []string
 }

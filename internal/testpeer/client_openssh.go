@@ -8,7 +8,7 @@ import (
 )
 
 var sshLocal = &Client{
-	Name: "ssh -L", Rekeys: true, HalfCloses: true,
+	Name: "ssh -L", Rekeys: true, Compresses: true, HalfCloses: true,
 	needs:   []string{"ssh"},
 	refusal: regexp.MustCompile(`channel \d+: open failed: \w.*`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -24,7 +24,7 @@ var sshLocal = &Client{
 }
 
 var sshStdio = &Client{
-	Name: "ssh -W", Rekeys: true, HalfCloses: true, Single: true,
+	Name: "ssh -W", Rekeys: true, Compresses: true, HalfCloses: true, Single: true,
 	needs:   []string{"ssh"},
 	refusal: regexp.MustCompile(`open failed: [^\n]+\n(?s:.*)stdio forwarding failed`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -53,6 +53,9 @@ func sshArgs(t testing.TB, s *tunnelSpec) []string {
 	args := s.SSHArgs(t)
 	if s.RekeyBytes > 0 {
 		args = append(args, "-o", fmt.Sprintf("RekeyLimit=%d", s.RekeyBytes))
+	}
+	if s.Compress {
+		args = append(args, "-C")
 	}
 	return append(args, s.Args...)
 }

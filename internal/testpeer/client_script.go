@@ -16,17 +16,18 @@ import (
 )
 
 // scriptArgs are what every script of ours takes: the server, who we are, the
-// target, and when to ask for new keys (0 for the default).
+// target, when to ask for new keys (0 for the default), and whether to compress (0
+// or 1).
 func scriptArgs(s *tunnelSpec, identity, hosts string) []string {
 	return []string{s.Host(), fmt.Sprint(s.Port()), s.User, identity, hosts,
-		s.targetHost(), s.targetPort(), fmt.Sprint(s.RekeyBytes)}
+		s.targetHost(), s.targetPort(), fmt.Sprint(s.RekeyBytes), map[bool]string{true: "1", false: "0"}[s.Compress]}
 }
 
 //go:embed scripts/paramiko_client.py
 var paramikoScript string
 
 var paramikoClient = &Client{
-	Name: "paramiko", Rekeys: true, HalfCloses: true,
+	Name: "paramiko", Rekeys: true, Compresses: true, HalfCloses: true,
 	needs:   []string{"paramiko"},
 	refusal: regexp.MustCompile(`refused: .*Connect failed`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -38,7 +39,7 @@ var paramikoClient = &Client{
 var asyncsshScript string
 
 var asyncsshClient = &Client{
-	Name: "asyncssh", Rekeys: true, HalfCloses: true,
+	Name: "asyncssh", Rekeys: true, Compresses: true, HalfCloses: true,
 	needs:   []string{"asyncssh"},
 	refusal: regexp.MustCompile(`refused: \w.*`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -77,7 +78,7 @@ func scriptTunnel(t testing.TB, s *tunnelSpec, cmd *exec.Cmd) *Tunnel {
 var libsshSource string
 
 var libsshClient = &Client{
-	Name: "libssh", Rekeys: true, HalfCloses: true, Single: true,
+	Name: "libssh", Rekeys: true, Compresses: true, HalfCloses: true, Single: true,
 	needs:   []string{"gcc", "libssh"},
 	refusal: regexp.MustCompile(`refused: .*Channel opening failure`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -101,7 +102,7 @@ var otpTunnel = &Client{
 }
 
 var otpChannel = &Client{
-	Name: "otp channel", Rekeys: true, HalfCloses: true,
+	Name: "otp channel", Rekeys: true, Compresses: true, HalfCloses: true,
 	needs:   []string{"otp"},
 	refusal: regexp.MustCompile(`refused: .*open_error`),
 	start:   func(t testing.TB, s *tunnelSpec) *Tunnel { return otpStart(t, s, "channel") },

@@ -57,7 +57,7 @@ func dbclient(t testing.TB, s *tunnelSpec, args ...string) *exec.Cmd {
 }
 
 var plinkLocal = &Client{
-	Name: "plink -L", Rekeys: true, HalfCloses: true,
+	Name: "plink -L", Rekeys: true, Compresses: true, HalfCloses: true,
 	needs:   []string{"plink", "puttygen"},
 	refusal: regexp.MustCompile(`Forwarded connection refused by remote: \w.*`),
 	start: func(t testing.TB, s *tunnelSpec) *Tunnel {
@@ -71,7 +71,7 @@ var plinkLocal = &Client{
 }
 
 var plinkStdio = &Client{
-	Name: "plink -nc", Rekeys: true, HalfCloses: true, Single: true,
+	Name: "plink -nc", Rekeys: true, Compresses: true, HalfCloses: true, Single: true,
 	// 0.78 sends what it read before, and then does not look at its standard
 	// input. sshd hides it by sending WINDOW_ADJUST often.
 	Stalls:  true,
@@ -105,6 +105,9 @@ func plink(t testing.TB, s *tunnelSpec, home string, args ...string) *exec.Cmd {
 		"-P", fmt.Sprint(s.Port()), "-l", s.User, "-i", filepath.Join(home, "id.ppk")}
 	for _, k := range s.HostKeys {
 		options = append(options, "-hostkey", strings.TrimSpace(gossh.FingerprintSHA256(k)))
+	}
+	if s.Compress {
+		options = append(options, "-C")
 	}
 	cmd := exec.Command("plink", append(append(append(options, args...), s.Args...), s.Host())...)
 	cmd.Env = cleanEnv(home)

@@ -59,6 +59,9 @@ type Config struct {
 	Version string
 	// Algorithms in order of preference. Nil means the default of package algo.
 	Kex, Ciphers, MACs []string
+	// Compression lists algorithms in order of preference, "none" among them, for
+	// both directions. Nil means algo.DefaultCompression, none first.
+	Compression []string
 	// HostKeyAlgorithms is the client's list. A server's follows from HostKeys.
 	HostKeyAlgorithms []string
 	// RekeyBytes starts a key exchange after so many bytes in one direction.
@@ -135,10 +138,9 @@ func (c *Config) kexInit(server bool) *wire.KexInit {
 		Kex:               orDefault(c.Kex, kex),
 		CipherClient:      orDefault(c.Ciphers, algo.DefaultCiphers),
 		MACClient:         orDefault(c.MACs, macs),
-		CompressionClient: []string{"none"},
-		CompressionServer: []string{"none"},
+		CompressionClient: orDefault(c.Compression, algo.DefaultCompression),
 	}
-	m.CipherServer, m.MACServer = m.CipherClient, m.MACClient
+	m.CipherServer, m.MACServer, m.CompressionServer = m.CipherClient, m.MACClient, m.CompressionClient
 	if server {
 		for _, k := range c.HostKeys {
 			for _, a := range algo.HostKeyAlgorithms(k.PublicKey()) {

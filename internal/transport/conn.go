@@ -12,6 +12,7 @@ import (
 
 	"github.com/adit-ssh/adit/internal/packet"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/internal/zstream"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -42,20 +43,24 @@ type Conn struct {
 	tracePackets bool
 
 	// Owned by the reading goroutine.
-	in      inHalf
-	lastSeq uint32       // sequence number of the packet last returned
-	late    []latePacket // messages for the layers above that came during a key exchange
-	lateLen int          // bytes of them
+	in       inHalf
+	lastSeq  uint32       // sequence number of the packet last returned
+	late     []latePacket // messages for the layers above that came during a key exchange
+	lateLen  int          // bytes of them
+	loggedIn bool         // the login's success has gone by
 
-	out outHalf
-	wg  sync.WaitGroup // the flusher
+	out   outHalf
+	wg    sync.WaitGroup // the flusher
+	ended sync.Once
 
-	kexMu     sync.Mutex
-	localInit []byte      // our KEXINIT while an exchange is open; guarded by kexMu
-	first     bool        // the first exchange is not over; written by the reader under kexMu
-	guess     *guess      // sent with our first KEXINIT, or nil; guarded by kexMu
-	kexTimer  *time.Timer // bounds it; guarded by kexMu
-	rekeyAt   *time.Timer // starts the next by time; guarded by kexMu
+	kexMu       sync.Mutex
+	localInit   []byte      // our KEXINIT while an exchange is open; guarded by kexMu
+	first       bool        // the first exchange is not over; written by the reader under kexMu
+	guess       *guess      // sent with our first KEXINIT, or nil; guarded by kexMu
+	kexTimer    *time.Timer // bounds it; guarded by kexMu
+	rekeyAt     *time.Timer // starts the next by time; guarded by kexMu
+	beforeLogin bool        // exchanges of our own wait for the login; guarded by kexMu
+	rekeyDue    bool        // one waits; guarded by kexMu
 
 	mu         sync.Mutex
 	extensions map[string][]byte // the peer's EXT_INFO; guarded by mu
@@ -131,6 +136,8 @@ func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
 	if c.tracePackets {
 		c.out.traced = func(seq uint32, p []byte) { c.tracePacket(true, seq, p) }
 	}
+	c.out.sentSuccess = c.afterLogin
+	c.out.compressing = func() { trace.Emit(cfg.Tracer, trace.Compressing{Effort: zstream.Level}) }
 	c.in.init(read, tcp, &c.hurry)
 	c.wg.Go(c.out.flusher)
 	return c
@@ -194,6 +201,11 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 		if p != nil || err != nil {
 			return p, err
 		}
+		if c.in.holds() {
+			c.in.forget()
+			continue
+		}
+		c.in.forget()
 		if err := c.in.fill(false); err != nil {
 			return nil, c.readFailed(err)
 		}
@@ -201,10 +213,13 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 }
 
 // ReadBuffered is ReadPacket for what was received already. It returns nil when
-// nothing is left for the layers above, and waits only for the end of a key
-// exchange.
+// nothing is left for the layers above, or when they hold much of what was
+// compressed, and waits only for the end of a key exchange.
 func (c *Conn) ReadBuffered() ([]byte, error) {
 	for len(c.late) == 0 {
+		if c.in.holds() {
+			return nil, nil
+		}
 		ok, err := c.in.peek()
 		if err == nil && !ok {
 			return nil, nil
@@ -255,12 +270,15 @@ func (c *Conn) readRaw(keep bool) ([]byte, error) {
 	if c.tracePackets {
 		c.tracePacket(false, c.in.seq-1, p)
 	}
+	if p[0] == wire.NumUserauthSuccess && !c.loggedIn && !c.server {
+		c.login()
+	}
 	if c.in.packets >= rekeyPackets || c.in.bytes >= c.rekeyIn.Load() {
 		if c.in.packets >= maxPackets {
 			return nil, protocolError("the peer does not exchange keys: %d packets under the same ones", c.in.packets)
 		}
 		if !c.first {
-			c.beginExchange()
+			c.Rekey()
 		}
 	}
 	return p, nil
@@ -272,7 +290,11 @@ func (c *Conn) WritePacket(p []byte, cancel <-chan struct{}) error {
 	if p[0] == wire.NumServiceRequest && !c.server {
 		c.authStart.Store(time.Now().UnixNano())
 	}
-	return c.writeErr(c.out.queueSmall(p, true, cancel))
+	err := c.out.queueSmall(p, true, cancel)
+	if p[0] == wire.NumUserauthSuccess && c.server && err == nil { // said by the reading goroutine
+		c.login()
+	}
+	return c.writeErr(err)
 }
 
 // QueuePacket is WritePacket for the reading goroutine: it never waits. When

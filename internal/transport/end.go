@@ -50,6 +50,7 @@ func (c *Conn) drain(written <-chan struct{}) {
 func (c *Conn) end(err error) {
 	c.fail(err)
 	c.wg.Wait()
+	c.ended.Do(c.tellCompressed)
 }
 
 // fail ends the connection: the first error stays, everybody wakes up. It does

@@ -122,12 +122,17 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 
 // reportChoice tells what was agreed on, for when it comes to no more.
 func (k *kexRun) reportChoice() {
-	out, in := k.alg.Client, k.alg.Server
-	if k.c.server {
-		out, in = in, out
-	}
+	out, in := k.directions()
 	trace.Emit(k.c.cfg.Tracer, trace.Negotiated{Kex: k.alg.Kex, HostKey: k.alg.HostKey, CipherOut: out.Cipher, CipherIn: in.Cipher,
-		MACOut: out.MAC, MACIn: in.MAC, Strict: k.alg.Strict})
+		MACOut: out.MAC, MACIn: in.MAC, CompressionOut: out.Compression, CompressionIn: in.Compression, Strict: k.alg.Strict})
+}
+
+// directions returns what was agreed on for what we send and what we receive.
+func (k *kexRun) directions() (out, in Direction) {
+	if k.c.server {
+		return k.alg.Server, k.alg.Client
+	}
+	return k.alg.Client, k.alg.Server
 }
 
 // serverGroup answers with a group of the size wanted.
@@ -244,7 +249,9 @@ func (k *kexRun) newKeys() error {
 	if err := errors.Join(err, err2); err != nil {
 		return fmt.Errorf("new keys: %w", err)
 	}
-	c.out.queueKex(kexMsg{payload: (&wire.NewKeys{}).Append(nil), next: out, reset: c.strict})
+	outgoing, incoming := k.directions()
+	c.awaitLogin(k.alg)
+	c.out.queueKex(kexMsg{payload: (&wire.NewKeys{}).Append(nil), next: out, reset: c.strict, zlib: compresses(outgoing)})
 	if c.first && c.wantExtInfo && len(c.cfg.Extensions) > 0 {
 		m := wire.ExtInfo{Extensions: c.cfg.Extensions}
 		c.out.queueKex(kexMsg{payload: m.Append(nil)})
@@ -259,12 +266,9 @@ func (k *kexRun) newKeys() error {
 		c.sampleRTT(time.Since(sent))
 	}
 	c.in.install(in, c.strict)
-	client, server := c.cfg.rekeyBytes(k.alg.Client.Cipher), c.cfg.rekeyBytes(k.alg.Server.Cipher)
-	if c.server {
-		client, server = server, client
-	}
-	c.rekeyOut.Store(client)
-	c.rekeyIn.Store(server)
+	c.in.rekeyed(compresses(incoming))
+	c.rekeyOut.Store(c.cfg.rekeyBytes(outgoing.Cipher))
+	c.rekeyIn.Store(c.cfg.rekeyBytes(incoming.Cipher))
 	c.mu.Lock()
 	c.algorithms = *k.alg
 	c.mu.Unlock()
@@ -293,13 +297,10 @@ func (k *kexRun) cipher(d Direction, letter byte, seal bool) (algo.PacketCipher,
 // report tells the tracer and opens the way for the next exchange.
 func (k *kexRun) report(began time.Time) {
 	c := k.c
-	out, in := k.alg.Client, k.alg.Server
-	if c.server {
-		out, in = in, out
-	}
+	out, in := k.directions()
 	if trace.Wants(c.cfg.Tracer, trace.LevelConn) {
 		e := trace.KexDone{Kex: k.alg.Kex, HostKey: k.alg.HostKey, CipherOut: out.Cipher, CipherIn: in.Cipher,
-			MACOut: out.MAC, MACIn: in.MAC, Strict: c.strict, First: c.first, Took: time.Since(began)}
+			MACOut: out.MAC, MACIn: in.MAC, CompressionOut: out.Compression, CompressionIn: in.Compression, Strict: c.strict, First: c.first, Took: time.Since(began)}
 		if key, err := gossh.ParsePublicKey(k.hostKey); err == nil {
 			e.HostKeyFingerprint = gossh.FingerprintSHA256(key)
 		}

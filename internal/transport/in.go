@@ -10,6 +10,7 @@ import (
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/wire"
+	"github.com/adit-ssh/adit/internal/zstream"
 )
 
 // inHalf is the receiving direction: a buffer, the cipher that opens what lies
@@ -24,6 +25,11 @@ type inHalf struct {
 	seq     uint32
 	packets uint64 // since the last NEWKEYS
 	bytes   uint64 // since the last NEWKEYS
+
+	zlib     compression
+	inflate  *zstream.Inflater // nil while nothing is compressed
+	inflater *zstream.Inflater // inflate, now or before
+	tally    tally
 
 	read    func([]byte) (int, error) // of the connection; immutable
 	arrival *arrival                  // nil where nothing can be tuned
@@ -90,6 +96,9 @@ func (h *inHalf) open() ([]byte, error) {
 	h.seq++
 	h.packets++
 	h.bytes += uint64(n)
+	if h.inflate != nil {
+		return h.expand(h.seq-1, payload)
+	}
 	return payload, nil
 }
 

@@ -26,8 +26,9 @@ func isPseudo(name string) bool {
 
 // Direction is what was chosen for one direction.
 type Direction struct {
-	Cipher string
-	MAC    string // empty with an AEAD cipher
+	Cipher      string
+	MAC         string // empty with an AEAD cipher
+	Compression string
 }
 
 // Algorithms is the outcome of a negotiation.
@@ -68,8 +69,8 @@ func negotiate(local, peer *wire.KexInit, server bool) (*Algorithms, error) {
 	if !isAEAD(a.Server.Cipher) {
 		a.Server.MAC = choose("MAC (server to client)", func(m *wire.KexInit) []string { return m.MACServer })
 	}
-	choose("compression (client to server)", func(m *wire.KexInit) []string { return m.CompressionClient })
-	choose("compression (server to client)", func(m *wire.KexInit) []string { return m.CompressionServer })
+	a.Client.Compression = choose("compression (client to server)", func(m *wire.KexInit) []string { return m.CompressionClient })
+	a.Server.Compression = choose("compression (server to client)", func(m *wire.KexInit) []string { return m.CompressionServer })
 	if err != nil {
 		return nil, err
 	}

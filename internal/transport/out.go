@@ -10,6 +10,7 @@ import (
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/zstream"
 )
 
 // outHalf is the sending direction. Messages wait in three lanes (ARCHITECTURE.md,
@@ -25,13 +26,15 @@ import (
 //	      written    waiting                     writes with waiting
 type outHalf struct {
 	// Immutable.
-	sock   socket
-	traced func(seq uint32, payload []byte) // nil without a packet tracer
-	fail   func(error)                      // told once, when a write fails; nothing is written after that
-	grown  func(packets, bytes uint64)      // tells the counters since NEWKEYS
-	flush  chan struct{}                    // hands the turn to the flusher; capacity 1, as there is one turn
-	done   <-chan struct{}                  // closed when the connection has ended
-	hurry  *hurry
+	sock        socket
+	traced      func(seq uint32, payload []byte) // nil without a packet tracer
+	fail        func(error)                      // told once, when a write fails; nothing is written after that
+	grown       func(packets, bytes uint64)      // tells the counters since NEWKEYS
+	flush       chan struct{}                    // hands the turn to the flusher; capacity 1, as there is one turn
+	done        <-chan struct{}                  // closed when the connection has ended
+	hurry       *hurry
+	compressing func() // told when a compressed stream begins
+	sentSuccess func() // told when a server's success of the login was sealed
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -63,14 +66,22 @@ type outHalf struct {
 	runs    [][]byte // what is to be written
 	base    [][]byte // runs before anything was taken off it
 	spans   []span   // packets of batches in runs
+
+	zlib     compression
+	deflate  *zstream.Deflater // nil while nothing is compressed
+	deflater *zstream.Deflater // deflate, now or before
+	squeezed []byte            // a compressed payload
+	tally    tally
 }
 
 // kexMsg is an entry of the kex lane.
 type kexMsg struct {
-	payload []byte
-	begin   bool              // KEXINIT: the other lanes stop
-	next    algo.PacketCipher // not nil for NEWKEYS: the cipher from there on; the other lanes go on
-	reset   bool              // with next: the sequence number starts over
+	payload  []byte
+	begin    bool              // KEXINIT: the other lanes stop
+	next     algo.PacketCipher // not nil for NEWKEYS: the cipher from there on; the other lanes go on
+	reset    bool              // with next: the sequence number starts over
+	zlib     bool              // with next: what follows is compressed, once logged in
+	loggedIn bool              // no message: the login was a success
 }
 
 // bulkItem is a batch in the bulk lane.

@@ -42,12 +42,21 @@ func (c *Conn) grownOut(packets, bytes uint64) {
 		return
 	}
 	if c.rekeyOut.Load() > 0 { // the first exchange has ended
-		c.beginExchange()
+		c.Rekey()
 	}
 }
 
 // Rekey starts a key exchange unless one is running. It does not wait for it.
-func (c *Conn) Rekey() { c.beginExchange() }
+// Where compression has been agreed on, it begins after the login.
+func (c *Conn) Rekey() {
+	c.kexMu.Lock()
+	wait := c.beforeLogin
+	c.rekeyDue = c.rekeyDue || wait
+	c.kexMu.Unlock()
+	if !wait {
+		c.beginExchange()
+	}
+}
 
 // beginExchange sends our KEXINIT unless an exchange is open already, and
 // returns it. Whoever holds the turn has the message sent; from then on nothing
@@ -105,6 +114,6 @@ func (c *Conn) endExchange() {
 		c.rekeyAt.Stop()
 	}
 	if d := c.cfg.RekeyInterval; d > 0 && c.Err() == nil {
-		c.rekeyAt = time.AfterFunc(d, func() { c.beginExchange() })
+		c.rekeyAt = time.AfterFunc(d, c.Rekey)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // serve is called with the turn and gives it up: to nobody when all is written,
@@ -97,7 +98,7 @@ func (o *outHalf) collect() bool {
 	o.taken = o.taken[:0]
 	budget := roundCap
 	switch {
-	case o.stalled:
+	case o.stalled, o.deflate != nil: // which takes longer than a socket
 		budget = stalledCap
 	case o.hurry.ever() && o.hurry.lately(time.Now()):
 		budget = hurriedCap
@@ -154,6 +155,10 @@ func (o *outHalf) takeBulkLocked(budget int) {
 func (o *outHalf) seal(preamble []byte, kex []kexMsg) {
 	o.sealed = append(o.sealed[:0], preamble...)
 	for _, m := range kex {
+		if m.loggedIn {
+			o.loggedIn()
+			continue
+		}
 		o.sealSmall(m.payload)
 		if m.next != nil {
 			o.setCipher(m.next)
@@ -161,34 +166,62 @@ func (o *outHalf) seal(preamble []byte, kex []kexMsg) {
 			if m.reset {
 				o.seq = 0
 			}
+			o.rekeyed(m.zlib)
 		}
 	}
 	for b := o.taken; len(b) > 0; {
 		n := 4 + int(binary.BigEndian.Uint32(b))
 		o.sealSmall(b[4:n])
+		if !o.zlib.open && b[4] == wire.NumUserauthSuccess { // a server's
+			o.loggedIn()
+			o.sentSuccess() // which queues at most
+		}
 		b = b[n:]
 	}
 	clear(o.taken) // passwords pass through here
 	o.taken = o.taken[:0]
+	if o.deflate != nil {
+		o.sealSqueezed()
+	}
 	o.runs = o.base[:0]
 	if len(o.sealed) > 0 {
 		o.runs = append(o.runs, o.sealed)
 	}
-	for _, s := range o.spans {
-		for i := s.from; i < s.to; i++ {
-			o.sealSlot(s.it.batch.Packet(i))
+	if o.deflate == nil {
+		for _, s := range o.spans {
+			for i := s.from; i < s.to; i++ {
+				o.sealSlot(s.it.batch.Packet(i))
+			}
 		}
 	}
 	o.base = o.runs
 	o.grown(o.packets, o.bytes)
 }
 
+// sealSqueezed seals batches' packets into the buffer of this round, since
+// compressed they have other lengths than their slots.
+func (o *outHalf) sealSqueezed() {
+	for _, s := range o.spans {
+		for i := s.from; i < s.to; i++ {
+			slot, n := s.it.batch.Packet(i)
+			o.sealSmall(slot[packet.Head : packet.Head+n])
+		}
+	}
+}
+
 // sealSmall seals a payload into the buffer of this round.
 func (o *outHalf) sealSmall(p []byte) {
+	if o.deflate != nil {
+		o.tell(p)
+		p = o.squeeze(p)
+	}
 	at, size := len(o.sealed), o.cipher.SealedLen(len(p))
 	o.sealed = slices.Grow(o.sealed, size)[:at+size]
 	slot := o.sealed[at:]
 	copy(slot[packet.Head:], p)
+	if o.deflate == nil {
+		o.tell(slot[packet.Head : packet.Head+len(p)])
+	}
 	o.sealOne(slot, len(p))
 }
 
@@ -201,6 +234,7 @@ func (o *outHalf) sealSlot(slot []byte, n int) {
 		copy(grown, slot[:packet.Head+n])
 		slot = grown
 	}
+	o.tell(slot[packet.Head : packet.Head+n])
 	p := o.sealOne(slot, n)
 	if last := len(o.runs) - 1; last >= 0 {
 		r := o.runs[last]
@@ -212,10 +246,14 @@ func (o *outHalf) sealSlot(slot []byte, n int) {
 	o.runs = append(o.runs, p[:len(p):cap(p)])
 }
 
-func (o *outHalf) sealOne(slot []byte, n int) []byte {
+// tell tells the tracer about the next packet.
+func (o *outHalf) tell(p []byte) {
 	if o.traced != nil {
-		o.traced(o.seq, slot[packet.Head:packet.Head+n])
+		o.traced(o.seq, p)
 	}
+}
+
+func (o *outHalf) sealOne(slot []byte, n int) []byte {
 	p := o.cipher.Seal(o.seq, slot, n, o.pad)
 	o.seq++
 	o.packets++

@@ -149,8 +149,8 @@ func (s *session) packet(b []byte, at time.Time, p trace.Packet) []byte {
 	return s.flow.send(b, at, fromServer, plain(s.payload(p)), "")
 }
 
-// kexInit puts the capture's algorithms in front, and takes strict key exchange
-// out, so that sequence numbers go on.
+// kexInit puts the capture's algorithms in front, and takes compression out, and
+// strict key exchange, so that sequence numbers go on.
 func (s *session) kexInit(m *wire.KexInit, client bool) []byte {
 	c := *m
 	if client {
@@ -167,6 +167,7 @@ func (s *session) kexInit(m *wire.KexInit, client bool) []byte {
 	}
 	c.Kex = first(kexName, c.Kex)
 	c.CipherClient, c.CipherServer = first(cipherName, c.CipherClient), first(cipherName, c.CipherServer)
+	c.CompressionClient, c.CompressionServer = []string{"none"}, []string{"none"} // what it carries was expanded
 	c.FirstKexFollows = false
 	return c.Append(nil)
 }

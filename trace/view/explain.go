@@ -148,6 +148,8 @@ var meanings = map[string]meaning{
 	"transport:banner_line": {"A line before the server's version line, which clients skip.", "RFC 4253, 4.2"},
 	"transport:negotiated":  {"The algorithms that both KEXINITs agree on.", "RFC 4253, 7.1"},
 	"transport:kex_done":    {"Both sides have the same keys, and the server has proved its host key.", "RFC 4253, 8"},
+	"transport:compressing": {"What is sent from here on is compressed, as one stream.", "RFC 4253, 6.2"},
+	"transport:compressed":  {"What compression has saved, in bytes of messages.", "RFC 4253, 6.2"},
 	"userauth:attempt":      {"A try to log in, and its outcome.", "RFC 4252, 5"},
 	"mux:channel_opened":    {"A channel is open on both sides.", "RFC 4254, 5.1"},
 	"mux:channel_refused":   {"A channel was refused.", "RFC 4254, 5.1"},

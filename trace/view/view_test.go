@@ -204,7 +204,7 @@ func TestEverythingIsExplained(t *testing.T) {
 		}
 	}
 	for _, e := range []trace.Event{trace.ConnStart{}, trace.DialStage{}, trace.ConnUp{}, trace.ConnEnd{}, trace.Version{}, trace.BannerLine{},
-		trace.Negotiated{}, trace.KexDone{}, trace.AuthAttempt{}, trace.ChannelOpened{}, trace.ChannelRefused{}, trace.ChannelClosed{},
+		trace.Negotiated{}, trace.KexDone{}, trace.Compressing{}, trace.Compressed{}, trace.AuthAttempt{}, trace.ChannelOpened{}, trace.ChannelRefused{}, trace.ChannelClosed{},
 		trace.Forward{}, trace.Lost{}, trace.AgentDecision{}} {
 		if what, _ := Explain(&trace.Entry{Event: e.Name()}); what == "" {
 			t.Errorf("%s is not explained", e.Name())

@@ -1,11 +1,12 @@
 # A local forward with asyncssh. Arguments: server host, port, user, key file,
-# known_hosts file, target host, port, rekey bytes (0 for the default).
+# known_hosts file, target host, port, rekey bytes (0 for the default), 1 to
+# compress.
 import asyncio
 import sys
 
 import asyncssh
 
-host, port, user, key, hosts, to_host, to_port, rekey = sys.argv[1:]
+host, port, user, key, hosts, to_host, to_port, rekey, compress = sys.argv[1:]
 
 
 async def copy(reader, writer):
@@ -17,6 +18,8 @@ async def copy(reader, writer):
 
 async def main():
     options = {"rekey_bytes": int(rekey)} if int(rekey) > 0 else {}
+    if compress == "1":
+        options["compression_algs"] = ["zlib@openssh.com"]
     connection = await asyncssh.connect(
         host, int(port), username=user, client_keys=[key], known_hosts=hosts,
         agent_path=None, config=None, **options)

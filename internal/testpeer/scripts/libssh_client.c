@@ -1,7 +1,7 @@
 /*
  * Standard input and output through a direct-tcpip channel, with libssh.
  * Arguments: server host, port, user, key file, known_hosts file, target host,
- * port, rekey bytes (0 for the default).
+ * port, rekey bytes (0 for the default), 1 to compress.
  */
 #include <libssh/callbacks.h>
 #include <libssh/libssh.h>
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
     uint64_t rekey;
     int quiet = 0, eof = 0, input = 0;
 
-    if (argc != 9 || !s || !event)
+    if (argc != 10 || !s || !event)
         die("usage", NULL);
     port = atoi(argv[2]);
     rekey = strtoull(argv[8], NULL, 10);
@@ -82,6 +82,8 @@ int main(int argc, char **argv)
     ssh_options_set(s, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null");
     if (rekey > 0)
         ssh_options_set(s, SSH_OPTIONS_REKEY_DATA, &rekey);
+    if (argv[9][0] == '1')
+        ssh_options_set(s, SSH_OPTIONS_COMPRESSION, "zlib@openssh.com");
     if (ssh_connect(s) != SSH_OK)
         die("connect", s);
     if (ssh_session_is_known_server(s) != SSH_KNOWN_HOSTS_OK)

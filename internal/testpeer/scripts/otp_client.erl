@@ -1,6 +1,6 @@
 %% A local forward with Erlang/OTP. Arguments: mode, server host, port, user,
 %% directory with key and known_hosts, "-", target host, port, rekey bytes (0
-%% for the default).
+%% for the default), 1 to compress.
 %%
 %% Mode "tunnel" is ssh:tcpip_tunnel_to_server. Mode "channel" is the same by
 %% hand: a direct-tcpip channel for each connection, opened through
@@ -8,14 +8,15 @@
 -module(otp_client).
 -export([main/1]).
 
-main([Mode, Host, Port, User, Dir, _, ToHost, ToPort, Rekey]) ->
+main([Mode, Host, Port, User, Dir, _, ToHost, ToPort, Rekey, Compress]) ->
     {ok, _} = application:ensure_all_started(ssh),
     Options = [{user, User},
                {user_dir, Dir},
                {auth_methods, "publickey"},
                {silently_accept_hosts, false},
                {user_interaction, false},
-               {save_accepted_host, false}],
+               {save_accepted_host, false}] ++
+        [{preferred_algorithms, [{compression, ['zlib@openssh.com']}]} || Compress =:= "1"],
     {ok, Conn} = ssh:connect(Host, list_to_integer(Port), Options, 60000),
     Target = {ToHost, list_to_integer(ToPort)},
     {ok, Listening} = case Mode of

@@ -1,12 +1,13 @@
 # A local forward with paramiko. Arguments: server host, port, user, key file,
-# known_hosts file, target host, port, rekey bytes (0 for the default).
+# known_hosts file, target host, port, rekey bytes (0 for the default), 1 to
+# compress.
 import socket
 import sys
 import threading
 
 import paramiko
 
-host, port, user, key, hosts, to_host, to_port, rekey = sys.argv[1:]
+host, port, user, key, hosts, to_host, to_port, rekey, compress = sys.argv[1:]
 server = (host, int(port))
 target = (to_host, int(to_port))
 
@@ -14,6 +15,8 @@ known = paramiko.HostKeys(hosts).lookup("[%s]:%d" % server)
 transport = paramiko.Transport(server)
 if int(rekey) > 0:
     transport.packetizer.REKEY_BYTES = int(rekey)
+if compress == "1":
+    transport.use_compression()
 # Ask for the key types that are pinned.
 options = transport.get_security_options()
 types = [t for k in known.values() for t in (
