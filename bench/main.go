@@ -12,7 +12,7 @@
 //	main.go      flags, the order of things      table.go    figures and printing
 //	env.go       keys, servers, contenders       process.go  CPU, memory
 //	target.go    the service behind the tunnel   link.go     delay and bandwidth
-//	stream.go, allocs.go, setup.go, requests.go, idle.go, pingpong.go   a work each
+//	stream.go, allocs.go, setup.go, requests.go, idle.go, pingpong.go, zlib.go   a work each
 //	ssm*.go      AWS Session Manager           xcrypto.go   the forwarder on x/crypto/ssh
 package main
 
@@ -57,6 +57,9 @@ func works(s sizes) []work {
 		list = append(list, streamWork(cipher, s.stream, up), streamWork(cipher, s.stream, down))
 	}
 	list = append(list, allocsWork(s.stream, up), allocsWork(s.stream, down))
+	for _, rows := range []bool{true, false} {
+		list = append(list, zlibWork(up, rows, s.stream/4), zlibWork(down, rows, s.stream/4))
+	}
 	list = append(list, setUpWork(), slowSetUpWork(), slowStreamWork(up, s.far), slowStreamWork(down, s.far))
 	for _, n := range s.atOnce {
 		list = append(list, requestsWork(n, s.seconds))

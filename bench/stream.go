@@ -55,8 +55,13 @@ func streamWork(cipher string, size int, d direction) work {
 
 // move moves size bytes and waits until they have arrived.
 func move(c *net.TCPConn, d direction, size int64) error {
+	return moveOf(c, d, opSource, patternContents(), size)
+}
+
+// moveOf moves size bytes of contents, which the target sends when asked for op.
+func moveOf(c *net.TCPConn, d direction, op byte, of contents, size int64) error {
 	if d == down {
-		if err := ask(c, opSource, size); err != nil {
+		if err := ask(c, op, size); err != nil {
 			return err
 		}
 		return discard(c, size)
@@ -64,7 +69,7 @@ func move(c *net.TCPConn, d direction, size int64) error {
 	if err := ask(c, opSink, size); err != nil {
 		return err
 	}
-	if err := produce(c, size); err != nil {
+	if err := produce(c, of, size); err != nil {
 		return err
 	}
 	_, err := io.ReadFull(c, make([]byte, 1))
@@ -108,7 +113,7 @@ func flow(c *net.TCPConn, d direction, until time.Time) (total int64, err error)
 	if _, err := c.Write([]byte{opCount}); err != nil {
 		return 0, err
 	}
-	go produce(c, 1<<50) // ends with the connection
+	go produce(c, patternContents(), 1<<50) // ends with the connection
 	c.SetReadDeadline(until)
 	var b [8]byte
 	for {

@@ -15,11 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a connection to the target asks for by its first byte. The first two are
+// What a connection to the target asks for by its first byte. The first four are
 // followed by a length of 8 bytes.
 const (
 	opSink   = 'S' // read so many bytes, then answer one
 	opSource = 'D' // send so many bytes
+	opRows   = 'R' // the same, of rows
+	opNoise  = 'N' // the same, of noise
 	opCount  = 'C' // read, and say every 100 ms how much it was, in 8 bytes
 	opAnswer = 'A' // answer 100 bytes with 300 and close, as HTTP/1.0 does
 	opEcho   = 'E' // answer 100 bytes with 300, again and again
@@ -68,7 +70,11 @@ func serveTarget(c *net.TCPConn) {
 			io.ReadFull(c, h[:1])
 		}
 	case opSource:
-		produce(c, length())
+		produce(c, patternContents(), length())
+	case opRows:
+		produce(c, rowContents(), length())
+	case opNoise:
+		produce(c, noiseContents(), length())
 	case opCount:
 		count(c)
 	case opAnswer:
@@ -160,18 +166,14 @@ func discard(c *net.TCPConn, size int64) error {
 }
 
 // produce sends size bytes from a file in memory with sendfile(2).
-func produce(c *net.TCPConn, size int64) error {
-	const length = 1 << 20
+func produce(c *net.TCPConn, of contents, size int64) error {
+	length := int64(len(of))
 	fd, err := unix.MemfdCreate("bench", unix.MFD_CLOEXEC)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	noise := make([]byte, length)
-	for i := range noise {
-		noise[i] = byte(i * i >> 7)
-	}
-	if _, err := unix.Write(fd, noise); err != nil {
+	if _, err := unix.Write(fd, of); err != nil {
 		return err
 	}
 	raw, err := c.SyscallConn()
