@@ -49,6 +49,7 @@ const sshHelp = `Connects to an SSH server with OpenSSH's command line.
   -s  the command is a subsystem's name
   -e  the escape character, ~ by default; none for none. At a line's begin ~. ends
       the connection, ~^Z suspends, ~? lists the others
+  -C  compress: for slow networks and data that is not compressed already
   -N  no command: only forward
   -n  read nothing from standard input
   -f  go into the background when the login is done and the forwards are there

@@ -74,8 +74,8 @@ func (d *debugLines) of(e trace.Event) (lines []debugLine) {
 		one("SSH2_MSG_KEXINIT received")
 		one("kex: algorithm: %s", e.Kex)
 		one("kex: host key algorithm: %s", e.HostKey)
-		one("kex: server->client cipher: %s MAC: %s compression: none", e.CipherIn, implicit(e.MACIn))
-		one("kex: client->server cipher: %s MAC: %s compression: none", e.CipherOut, implicit(e.MACOut))
+		one("kex: server->client cipher: %s MAC: %s compression: %s", e.CipherIn, implicit(e.MACIn), e.CompressionIn)
+		one("kex: client->server cipher: %s MAC: %s compression: %s", e.CipherOut, implicit(e.MACOut), e.CompressionOut)
 		one("expecting %s", kexReply(e.Kex))
 	case trace.KexDone:
 		if e.First {
@@ -89,6 +89,11 @@ func (d *debugLines) of(e trace.Event) (lines []debugLine) {
 		one("the key exchange took %v; strict key exchange: %t", e.Took.Round(time.Microsecond), e.Strict)
 	case trace.AuthAttempt:
 		d.attempt(e, one)
+	case trace.Compressing:
+		one("Enabling compression at level %d.", e.Effort)
+	case trace.Compressed:
+		one("compress outgoing: raw data %d, compressed %d, factor %.2f", e.RawOut, e.CompressedOut, factor(e.RawOut, e.CompressedOut))
+		one("compress incoming: raw data %d, compressed %d, factor %.2f", e.RawIn, e.CompressedIn, factor(e.RawIn, e.CompressedIn))
 	case trace.Forward:
 		forwardLines(e, one)
 	case trace.Packet:
@@ -115,6 +120,14 @@ func implicit(mac string) string {
 		return "<implicit>"
 	}
 	return mac
+}
+
+// factor is what part of the data was sent.
+func factor(raw, compressed uint64) float64 {
+	if raw == 0 {
+		return 0
+	}
+	return float64(compressed) / float64(raw)
 }
 
 // kexReply is the message that ssh says it expects.

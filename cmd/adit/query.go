@@ -21,7 +21,7 @@ var queries = []struct {
 			return !strings.Contains(n, "-gcm@") && !strings.Contains(n, "poly1305")
 		})
 	}},
-	{"compression", "", func() []string { return []string{"none"} }},
+	{"compression", "", algo.SupportedCompression},
 	{"kex", "KexAlgorithms", algo.SupportedKex},
 	{"key", "", func() []string { return keyNames(true, true) }},
 	{"key-cert", "", func() []string { return keyNames(true, false) }},

@@ -29,8 +29,6 @@ func (a *sshArgs) applySession(o option) (done bool, err error) {
 		}
 	case 'I':
 		a.lacking = append(a.lacking, "no support for PKCS#11.")
-	case 'C':
-		a.lacking = append(a.lacking, "Compression not supported, disabling.")
 	}
 	return false, nil
 }

@@ -24,7 +24,11 @@ func (e *exam) checkNegotiation() {
 	switch {
 	case ok:
 		c.Took = at.Sub(before)
-		c.Text = strings.Join(unique(n.Kex, n.HostKey, n.CipherOut, n.CipherIn, n.MACOut, n.MACIn), ", ")
+		names := unique(n.Kex, n.HostKey, n.CipherOut, n.CipherIn, n.MACOut, n.MACIn)
+		if zlib := strings.TrimPrefix(n.CompressionOut, "none"); zlib != "" {
+			names = append(names, zlib)
+		}
+		c.Text = strings.Join(names, ", ")
 	case none:
 		c.Took = e.ended.Sub(before)
 		c.Status, c.Text = Failed, "no "+ne.What+" algorithm in common"

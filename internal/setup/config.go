@@ -80,6 +80,7 @@ func (o *Options) Apply(c *sshconfig.Config) error {
 	}
 	o.Kex, o.Ciphers, o.MACs = c.KexAlgorithms, c.Ciphers, c.MACs
 	o.RekeyBytes, o.RekeyInterval = c.RekeyLimit, c.RekeyInterval
+	o.Compression = c.Compression
 	o.VersionAddendum = c.VersionAddendum
 
 	o.StrictHostKey, o.HostKeyAlias, o.HashKnown = c.StrictHostKeyChecking, c.HostKeyAlias, c.HashKnownHosts

@@ -87,6 +87,7 @@ type Options struct {
 	KeepHostKeyOrder bool
 	RekeyBytes       uint64
 	RekeyInterval    time.Duration
+	Compression      bool
 	VersionAddendum  string
 
 	// LookOnly connects without a trace of it, also at jump hosts: Apply turns
@@ -192,7 +193,7 @@ func (o *Options) Config() (*adit.Config, error) {
 		AliveInterval:     o.AliveInterval,
 		AliveCountMax:     o.AliveCountMax,
 		Kex:               o.Kex, Ciphers: o.Ciphers, MACs: o.MACs,
-		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval,
+		RekeyBytes: o.RekeyBytes, RekeyInterval: o.RekeyInterval, Compression: o.Compression,
 		VersionAddendum: o.VersionAddendum,
 		Tracer:          o.Watched(o.Tracer),
 		KeyLog:          o.KeyLog,
