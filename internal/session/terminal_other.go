@@ -3,8 +3,6 @@
 package session
 
 import (
-	"errors"
-	"os"
 	"sync"
 	"time"
 
@@ -13,66 +11,23 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// Terminal is the person's terminal.
-type Terminal struct {
-	in, out *os.File
-
-	mu    sync.Mutex
-	saved *term.State // while raw; guarded by mu
-	over  bool        // guarded by mu
-	undo  func()      // of showSequences; guarded by mu
+// cooked is a terminal that is not raw.
+type cooked struct {
+	state *term.State
+	undo  func() // of showSequences
 }
 
-// NewTerminal returns the terminal of standard input and output.
-func NewTerminal(in, out *os.File) *Terminal { return &Terminal{in: in, out: out} }
-
-// Raw passes on what is typed as it is typed, ^C included, and obeys what the
-// server sends to draw, until Restore. It does nothing twice.
-func (t *Terminal) Raw() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.over:
-		return errOver
-	case t.saved != nil:
-		return nil
-	}
-	saved, err := term.MakeRaw(int(t.in.Fd()))
+func (t *Terminal) makeRaw() (*cooked, error) {
+	state, err := term.MakeRaw(int(t.in.Fd()))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t.saved, t.undo = saved, showSequences(t.out)
-	return nil
+	return &cooked{state, showSequences(t.out)}, nil
 }
 
-// errOver is Raw after End.
-var errOver = errors.New("the session has ended")
-
-// Restore makes the terminal what it was before Raw. It does nothing twice, and
-// nothing without Raw.
-func (t *Terminal) Restore() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.saved != nil {
-		t.undo()
-		term.Restore(int(t.in.Fd()), t.saved)
-		t.saved = nil
-	}
-}
-
-// End is Restore for good: Raw does nothing after it.
-func (t *Terminal) End() {
-	t.mu.Lock()
-	t.over = true
-	t.mu.Unlock()
-	t.Restore()
-}
-
-// IsRaw reports whether the terminal is raw.
-func (t *Terminal) IsRaw() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.saved != nil
+func (t *Terminal) makeCooked(c *cooked) {
+	c.undo()
+	term.Restore(int(t.in.Fd()), c.state)
 }
 
 // Modes returns its modes for pty-req: the server's own.

@@ -3,7 +3,6 @@
 package session
 
 import (
-	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,32 +14,14 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-// Terminal is the person's terminal.
-type Terminal struct {
-	in *os.File
+// cooked is a terminal that is not raw.
+type cooked = unix.Termios
 
-	mu    sync.Mutex
-	saved *unix.Termios // while raw; guarded by mu
-	over  bool          // guarded by mu
-}
-
-// NewTerminal returns the terminal that is standard input. out is not looked at.
-func NewTerminal(in, out *os.File) *Terminal { return &Terminal{in: in} }
-
-// Raw passes on what is typed as it is typed, ^C included, and shows what comes
-// as it comes, until Restore (sshtty.c, enter_raw_mode). It does nothing twice.
-func (t *Terminal) Raw() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.over:
-		return errOver
-	case t.saved != nil:
-		return nil
-	}
+// makeRaw is enter_raw_mode of OpenSSH's sshtty.c.
+func (t *Terminal) makeRaw() (*cooked, error) {
 	now, err := t.get()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	saved := *now
 	now.Iflag |= unix.IGNPAR
@@ -49,40 +30,12 @@ func (t *Terminal) Raw() error {
 	now.Oflag &^= unix.OPOST
 	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
 	if err := t.set(now); err != nil {
-		return err
+		return nil, err
 	}
-	t.saved = &saved
-	return nil
+	return &saved, nil
 }
 
-// errOver is Raw after End.
-var errOver = errors.New("the session has ended")
-
-// Restore makes the terminal what it was before Raw. It does nothing twice, and
-// nothing without Raw.
-func (t *Terminal) Restore() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.saved != nil {
-		t.set(t.saved) // in vain if the terminal has gone
-		t.saved = nil
-	}
-}
-
-// End is Restore for good: Raw does nothing after it.
-func (t *Terminal) End() {
-	t.mu.Lock()
-	t.over = true
-	t.mu.Unlock()
-	t.Restore()
-}
-
-// IsRaw reports whether the terminal is raw.
-func (t *Terminal) IsRaw() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.saved != nil
-}
+func (t *Terminal) makeCooked(c *cooked) { t.set(c) }
 
 func (t *Terminal) get() (*unix.Termios, error) {
 	return unix.IoctlGetTermios(int(t.in.Fd()), tcGet)
