@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -29,6 +30,15 @@ type background struct {
 	parent *os.File
 	up     *atomic.Bool
 	quiet  bool // nothing is said on standard error from then on
+}
+
+// leaveToBackground is all that the first program does.
+func leaveToBackground(ctx context.Context) error {
+	up, err := startBackground(ctx)
+	if err == nil && !up {
+		err = exitError(255)
+	}
+	return err
 }
 
 // detach goes into the background. The session, whose streams are std, keeps the

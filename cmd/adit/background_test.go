@@ -99,6 +99,22 @@ func TestBackground(t *testing.T) {
 		io.Copy(io.Discard, nc) // until it has ended
 	})
 
+	t.Run("the configuration is read once", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		config, seen := filepath.Join(dir, "config"), filepath.Join(dir, "seen")
+		if err := os.WriteFile(config, []byte("Match exec \"echo read >>'"+seen+"'\"\nMatch all\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"-F", config}, login()...)
+		if status, out, errs := runBackground(t, dir, append(args, "true")...); status != 0 {
+			t.Fatalf("exit status %d: %s%s", status, out, errs)
+		}
+		if text, err := os.ReadFile(seen); err != nil || string(text) != "read\n" {
+			t.Errorf("read %q, %v, want once", text, err)
+		}
+	})
+
 	t.Run("a command", func(t *testing.T) {
 		t.Parallel()
 		fifo := filepath.Join(t.TempDir(), "fifo")

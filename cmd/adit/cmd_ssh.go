@@ -129,6 +129,12 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 		}
 	}
 	a.Say, a.Lifetime = a.sayAs, ctx
+	// The program in the background does, and tells, all that comes then. With -f
+	// this one need not read the configuration to know.
+	background := func(wanted bool) bool { return wanted && bg == nil && a.control == "" && !a.print }
+	if background(slices.Contains(a.overrides, "ForkAfterAuthentication=yes")) {
+		return leaveToBackground(ctx)
+	}
 	conf, err := a.load(ctx)
 	if err != nil {
 		return err
@@ -136,12 +142,8 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.print {
 		return conf.Print(os.Stdout)
 	}
-	if conf.ForkAfterAuthentication && bg == nil && a.control == "" {
-		up, err := startBackground(ctx) // which does, and tells, all that comes now
-		if err == nil && !up {
-			err = exitError(255)
-		}
-		return err
+	if background(conf.ForkAfterAuthentication) {
+		return leaveToBackground(ctx)
 	}
 	if err := a.configureFor(conf, bg); err != nil {
 		return err
