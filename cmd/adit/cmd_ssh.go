@@ -308,7 +308,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 
 // route completes the way to the server.
 func (a *sshArgs) route() error {
-	a.Route.File, a.Route.Stderr, a.Route.Own = a.file, os.Stderr, a.ownCommand
+	a.Route.File, a.Route.Stderr, a.Route.Own, a.Route.Shared = a.file, os.Stderr, a.ownCommand, sharedHop
 	if a.Route.Command != "-" {
 		return nil
 	}

@@ -286,6 +286,41 @@ func TestSharedTerminal(t *testing.T) {
 	})
 }
 
+// A jump host that has a master is reached through it, without another login. Where
+// there is none, or it refuses, the jump host is logged in to, or the refusal told.
+var loginLine = regexp.MustCompile(`debug1: Authentication succeeded \(publickey\)\.`)
+
+func TestSharedJump(t *testing.T) {
+	t.Parallel()
+	eachPair(t, func(t *testing.T, p *sharing) {
+		if p.client[0] == "ssh" {
+			t.Skip("ssh starts an ssh of its own")
+		}
+		f, err := os.OpenFile(p.config, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for host, port := range map[string]int{"behind": p.s.Port(), "nowhere": 1} {
+			fmt.Fprintf(f, "Host %s\nHostName %s\nPort %d\nUser %s\nIdentityFile %s\nIdentityAgent none\nUserKnownHostsFile %s\nProxyJump server\nBatchMode yes\n",
+				host, p.s.Host(), port, p.s.User, p.s.Key.Path, p.s.KnownHosts(t))
+		}
+		f.Close()
+		logins := func(want int) {
+			t.Helper()
+			got := p.run("over there", "-v", "-C", "behind", "cat")
+			if n := loginLine.FindAllString(got.err, -1); len(n) != want || got.out != "over there" || got.status != 0 {
+				t.Errorf("%d logins, want %d: %+v", len(n), want, got)
+			}
+		}
+		logins(2)
+		p.background()
+		logins(1)
+		p.expect(told{"", "Stdio forwarding request failed: Session open refused by peer", 255}, "", "nowhere")
+		p.expect(told{"", "Exit request sent.\r\n", 0}, "", "-O", "exit", "server")
+		logins(2)
+	})
+}
+
 // With ControlPersist the connection outlives the command that made it.
 func TestPersist(t *testing.T) {
 	t.Parallel()

@@ -42,6 +42,11 @@ type Route struct {
 	// ownWords. Nil, or a nil result, lets the command be run.
 	Own func(words []string) func(context.Context) (net.Conn, error)
 
+	// Shared returns a jump host by a connection that another program shares, as
+	// the host's configuration says (ControlPath), or nil where there is none. Nil:
+	// nobody shares any.
+	Shared func(ctx context.Context, c *sshconfig.Config) (dial.Through, error)
+
 	name string // of Command, with the place that has it
 	via  []hop  // that we are a jump host of, from the first to us
 }
@@ -118,16 +123,12 @@ func (o *Options) Jump(ctx context.Context, address string) (net.Conn, error) {
 		return nil, fmt.Errorf("ProxyJump %s: %w", o.Route.Jump, err)
 	}
 	return dial.Jump{Name: target.Host, Connect: func(ctx context.Context, ahead string) (dial.Through, error) {
-		c, err := o.hop(ctx, hop{target, before}, ahead)
-		if err != nil {
-			return nil, err
-		}
-		return c, nil
+		return o.hop(ctx, hop{target, before}, ahead)
 	}}.Dial(ctx, address)
 }
 
-// hop logs in at a jump host.
-func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, error) {
+// hop logs in at a jump host, or finds that somebody has.
+func (o *Options) hop(ctx context.Context, h hop, ahead string) (dial.Through, error) {
 	via := o.Route.via
 	if err := mayFollow(via, h); err != nil {
 		return nil, err
@@ -145,9 +146,14 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 	}
 	next := &Options{LookOnly: o.LookOnly, Prompter: o.Prompter, Notice: o.Notice, Say: o.Say, Tracer: o.Tracer, KeyLog: o.KeyLog}
 	next.Lifetime = o.Lifetime
-	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, Own: o.Route.Own, via: append(via[:len(via):len(via)], h)}
+	next.Route = Route{File: o.Route.File, Stderr: o.Route.Stderr, Own: o.Route.Own, Shared: o.Route.Shared, via: append(via[:len(via):len(via)], h)}
 	if err := next.Apply(c); err != nil {
 		return nil, err
+	}
+	if o.Route.Shared != nil {
+		if through, err := o.Route.Shared(ctx, c); through != nil || err != nil {
+			return through, err
+		}
 	}
 	if next.Route.Command == "-" {
 		return nil, errors.New("ProxyCommand -: standard input and output are no way to a jump host")
@@ -157,7 +163,11 @@ func (o *Options) hop(ctx context.Context, h hop, ahead string) (*adit.Client, e
 		return nil, err
 	}
 	cfg.Ahead = ahead
-	return next.Dial(ctx, cfg)
+	client, err := next.Dial(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
 }
 
 // mayFollow refuses hosts that are reached through themselves: with the same files
