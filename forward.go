@@ -165,6 +165,16 @@ func (f *Forwarding) Conns() int {
 	return f.local.Conns()
 }
 
+// StopListening takes no further connections, and leaves those that there are
+// alone.
+func (f *Forwarding) StopListening() error {
+	if f.remote != nil {
+		f.remote.c.unlisten(f.remote.r)
+		return nil
+	}
+	return f.local.StopListening()
+}
+
 // Close stops listening, ends its connections and waits for them. It does not
 // wait for the server to have stopped listening, which it does before it heeds
 // anything that is sent later.

@@ -36,7 +36,7 @@ func (a *sshArgs) startMaster(c *adit.Client, conf *sshconfig.Config, forwards [
 	}
 	cfg := control.Config{
 		Client: c, Host: conf.HostName, Forwarding: a.forwarding,
-		Env: conf.SessionEnv, Notice: a.Notice,
+		Env: conf.SessionEnv, Notice: a.Notice, ListChannels: a.observer.list,
 	}
 	if f := a.AgentForwarder(); f != nil && !c.Unverified() {
 		cfg.ForwardAgent = func(ctx context.Context, session *adit.Conn) error { return c.ForwardAgent(ctx, session, f) }

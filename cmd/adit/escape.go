@@ -43,11 +43,15 @@ func (i *interactive) escape(c byte) (known bool, err error) {
 		}
 		show("%c [LogLevel %s]\n", c, i.a.observer.louder(step))
 	case '#':
-		show("#\nThe following connections are open:\n%s", i.a.observer.open())
+		show("#\n%s", i.a.observer.list())
 	case 'C':
 		i.escapeCommand()
 	case '&':
-		show("& [not there: go into the background with ^Z and bg, or start with -f]\n")
+		if !i.leave() {
+			show("& [not there: start with -f to go into the background]\n")
+			break
+		}
+		return true, session.ErrInputEnds
 	case '?':
 		show("?\n%s", i.escapeHelp())
 	default:
@@ -56,11 +60,25 @@ func (i *interactive) escape(c byte) (known bool, err error) {
 	return true, nil
 }
 
+// leave is ~&: nobody new is forwarded, nothing is typed any more, and what goes
+// on does so in the background. It reports whether there is one.
+func (i *interactive) leave() bool {
+	return i.terminal.Leave(func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		for _, f := range i.forwards {
+			f.StopListening()
+		}
+		fmt.Fprintf(os.Stderr, "%s& [backgrounded]\n", session.EscapeName(i.a.session.escape))
+	})
+}
+
 func (i *interactive) escapeHelp() string {
-	lines := [][2]string{{".", "terminate connection"}, {"B", "send a BREAK to the remote system"}}
+	lines := [][2]string{{".", "terminate connection (and any multiplexed sessions)"}, {"B", "send a BREAK to the remote system"}}
 	if i.a.session.commandLine {
 		lines = append(lines, [2]string{"C", "open a command line"})
 	}
-	lines = append(lines, [][2]string{{"R", "request rekey"}, {"V/v", "decrease/increase verbosity (LogLevel)"}, {"^Z", "suspend ssh"}, {"#", "list open channels"}}...)
+	lines = append(lines, [][2]string{{"R", "request rekey"}, {"V/v", "decrease/increase verbosity (LogLevel)"}, {"^Z", "suspend ssh"}, {"#", "list forwarded connections"},
+		{"&", "background ssh (when waiting for connections to terminate)"}}...)
 	return session.EscapeHelp(i.a.session.escape, lines)
 }

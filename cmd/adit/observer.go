@@ -81,6 +81,9 @@ func (o *observer) loggedInBy() string {
 	return o.method
 }
 
+// list is the answer to ~# (OpenSSH, channels.c, channel_open_message).
+func (o *observer) list() string { return "The following connections are open:\n" + o.open() }
+
 // open lists the channels that are open, a line each.
 func (o *observer) open() string {
 	o.mu.Lock()

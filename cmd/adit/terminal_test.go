@@ -76,7 +76,7 @@ func TestTerminal(t *testing.T) {
 		}},
 		{"~?, ~#, ~v and ~~", 0, func(c *console) {
 			c.press("~?")
-			c.see(`~\?\r\nSupported escape sequences:\r\n ~\.   - terminate connection\r\n`)
+			c.see(`~\?\r\nSupported escape sequences:\r\n ~\.   - terminate connection \(and any multiplexed sessions\)\r\n`)
 			c.press("~#")
 			c.see(`~#\r\nThe following connections are open:\r\n  #0 session\r\n`)
 			c.press("~v")
@@ -188,6 +188,53 @@ func TestSuspend(t *testing.T) {
 	c.see(`status 5\r\n`)
 	c.see(`L> $`)
 	c.say("stty rows 24 cols 80; exit")
+	c.leaves(0)
+}
+
+// ~& leaves the terminal to the shell, and goes on while somebody uses a forward.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "bash")
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "echo.sock")
+	line := "adit"
+	for _, a := range shellAt(s, s.KnownHosts(t), "-L", socket+":"+testpeer.EchoTarget(t).Addr) {
+		line += " " + strconv.Quote(a)
+	}
+	c := sitAt(t, dir, "bash", "--norc", "--noprofile", "--noediting", "-i")
+	c.see(`[$#] $`)
+	c.say("PS1='L> '")
+	c.see(`\nL> $`)
+	c.say(line)
+	c.see(`\nR> $`)
+	nc, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	echo := func(text string) {
+		t.Helper()
+		io.WriteString(nc, text)
+		got := make([]byte, len(text))
+		if _, err := io.ReadFull(nc, got); err != nil || string(got) != text {
+			t.Fatalf("the forward: got %q, %v, want %q", got, err, text)
+		}
+	}
+	echo("before")
+	c.press("\r~&")
+	c.see(`~& \[backgrounded\]\r\n(?s:.*)Stopped(?s:.*)\nL> (?s:.*)\nR> `)
+	echo("in the background")
+	if other, err := net.Dial("unix", socket); err == nil {
+		other.Close()
+		t.Error("somebody new is let in")
+	}
+	c.say("stty -a | grep -ow -e -echo -e icanon; jobs -r")
+	c.see(`\nicanon\r\n\[1\]\+ +Running`)
+	nc.Close()
+	c.see(`Connection to 127\.0\.0\.1 closed\.\r\n`)
+	c.say("wait; echo status $?; exit")
+	c.see(`status 0\r\n`)
 	c.leaves(0)
 }
 

@@ -38,6 +38,9 @@ type Config struct {
 	// ForwardAgent has the server's programs use the agent, before a session that
 	// asks for it has any. Nil forwards none.
 	ForwardAgent func(ctx context.Context, session *adit.Conn) error
+	// ListChannels lists the connection's open channels, after a line of its own,
+	// for ~# of a client's session. Nil lists none.
+	ListChannels func() string
 	// Forwards are those that there are already: clients may cancel them.
 	Forwards []Forward
 	// Forwarding is what the configuration says of all forwards.

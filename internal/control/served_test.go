@@ -59,7 +59,7 @@ func TestWhatASessionAsksFor(t *testing.T) {
 
 // Escape sequences are the master's to obey, in sessions with a terminal only.
 func TestEscapes(t *testing.T) {
-	s := share(t, nil)
+	s := share(t, func(c *Config) { c.ListChannels = func() string { return "all of\nthem\n" } })
 	for _, tt := range []struct {
 		name, typed string
 		tty         bool
@@ -70,6 +70,10 @@ func TestEscapes(t *testing.T) {
 		{"text", "a~.~\n~~b\n~xc", true, '~', ended{"a~.~\n~b\n~xc", "", 0, nil}},
 		{"another character", "~.\n%R\n", true, '%', ended{"~.\n\n", "", 0, nil}},
 		{"none", "~.\n", true, -1, ended{"~.\n", "", 0, nil}},
+		{"the channels", "~#", true, '~', ended{"", "~#\r\nall of\r\nthem\r\n", 0, nil}},
+		{"what is not for clients", "~\x1a~C~V~v~&", true, '~', ended{"", "~^Z escape not available to multiplexed sessions\r\n" +
+			"~C escape not available to multiplexed sessions\r\n~V escape not available to multiplexed sessions\r\n" +
+			"~v escape not available to multiplexed sessions\r\n~& escape not available to multiplexed sessions\r\n", 0, nil}},
 		{"no terminal", "~.\n", false, '~', ended{"~.\n", "", 0, nil}},
 	} {
 		if got := runIn(t, s.dial(), Session{Command: "cat", TTY: tt.tty, Escape: tt.escape}, tt.typed); got != tt.want {

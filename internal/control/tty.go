@@ -63,15 +63,29 @@ func (p *passenger) obeyEscapes(char byte) {
 			p.ch.SendRequest(p.c.m.lifetime, "break", false, wire.AppendUint32(nil, breakLength))
 		case 'R':
 			p.c.m.cfg.Client.Rekey()
+		case '#':
+			list := ""
+			if p.c.m.cfg.ListChannels != nil {
+				list = p.c.m.cfg.ListChannels()
+			}
+			show("#\r\n%s", lines(list))
 		case '?':
-			help := session.EscapeHelp(char, [][2]string{{".", "terminate session"}, {"B", "send a BREAK to the remote system"}, {"R", "request rekey"}})
-			show("?\r\n%s", strings.ReplaceAll(help, "\n", "\r\n"))
+			help := session.EscapeHelp(char, [][2]string{{".", "terminate session"}, {"B", "send a BREAK to the remote system"},
+				{"R", "request rekey"}, {"#", "list forwarded connections"}})
+			show("?\r\n%s", lines(help))
 		default:
-			return false, nil
+			answer, known := session.NotShared(c)
+			if known {
+				show("%s\r\n", answer)
+			}
+			return known, nil
 		}
 		return true, nil
 	}}
 }
+
+// lines is a text for a raw terminal.
+func lines(text string) string { return strings.ReplaceAll(text, "\n", "\r\n") }
 
 // terminated reports whether the person ended the session by an escape sequence.
 func terminated(err error) bool { return errors.Is(err, session.ErrTerminated) }

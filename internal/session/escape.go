@@ -11,6 +11,14 @@ import (
 // ErrTerminated is how Escapes end a session: the person typed ~.
 var ErrTerminated = errors.New("ended by the escape character and a period")
 
+// ErrInputEnds is how Escapes end what is read: the person typed ~&. The program at
+// the server hears of it twice, by a Ctrl-D, as OpenSSH does it, and by the end of
+// its input.
+var ErrInputEnds = errors.New("ended by the escape character and an ampersand")
+
+// endOfTransmission is Ctrl-D.
+const endOfTransmission = 4
+
 // EscapeName is how a person types an escape character.
 func EscapeName(c byte) string {
 	if c < ' ' || c == 0x7f {
@@ -32,6 +40,17 @@ func EscapeHelp(char byte, lines [][2]string) string {
 	return b.String()
 }
 
+// NotShared is the answer to the escape sequences that OpenSSH has for its own
+// session only, and false for others: they act on the master's terminal
+// (clientloop.c, process_escapes).
+func NotShared(c byte) (answer string, ok bool) {
+	switch c {
+	case 'Z' & 31, 'C', 'V', 'v', '&':
+		return EscapeName(c) + " escape not available to multiplexed sessions", true
+	}
+	return "", false
+}
+
 // Escapes reads what a person types at a terminal and takes the escape sequences
 // out (ssh(1), "ESCAPE CHARACTERS"): those that follow a new line, or the
 // session's beginning.
@@ -47,7 +66,8 @@ type Escapes struct {
 	// Char is the escape character.
 	Char byte
 	// Do obeys the sequence of Char and c, on the reading goroutine. It returns
-	// false if it knows none, and ErrTerminated to end the session.
+	// false if it knows none, and ErrTerminated to end the session, or
+	// ErrInputEnds.
 	Do func(c byte) (known bool, err error)
 
 	inLine  bool   // the last character did not end a line
@@ -79,6 +99,9 @@ func (e *Escapes) filter(b []byte) {
 			e.pending = false
 			if c != e.Char {
 				known, err := e.Do(c)
+				if err == ErrInputEnds {
+					e.text, err = append(e.text, endOfTransmission), io.EOF
+				}
 				if err != nil {
 					e.err = err
 					return

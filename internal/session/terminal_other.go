@@ -72,3 +72,6 @@ func (t *Terminal) Resized() (changed <-chan struct{}, stop func()) {
 
 // Suspend does nothing: processes are not stopped here.
 func (t *Terminal) Suspend() {}
+
+// Leave does nothing, either.
+func (t *Terminal) Leave(before func()) bool { return false }

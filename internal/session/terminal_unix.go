@@ -4,6 +4,7 @@ package session
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
 	"sync"
 	"syscall"
@@ -107,6 +108,34 @@ const orphanWait = 200 * time.Millisecond
 func (t *Terminal) Suspend() {
 	wasRaw := t.IsRaw()
 	t.Restore()
+	stop()
+	if wasRaw {
+		t.Raw()
+	}
+}
+
+// continueLater continues its parent. By then a shell that saw it stop has taken
+// the terminal back.
+const continueLater = `sleep 1; kill -CONT "$PPID"`
+
+// Leave is End, and goes on in the background: OpenSSH's ~& forks for that, which
+// a Go program can't. The process stops, so that its shell goes on, and another
+// one continues it, as bg does. before is called when that can be done, which is also
+// the result.
+func (t *Terminal) Leave(before func()) bool {
+	cmd := exec.Command("/bin/sh", "-c", continueLater)
+	if cmd.Start() != nil {
+		return false
+	}
+	t.End()
+	before()
+	stop()
+	cmd.Wait()
+	return true
+}
+
+// stop stops the process, and returns when it goes on.
+func stop() {
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
 	// The stop may take effect on another thread a moment later.
@@ -119,7 +148,4 @@ func (t *Terminal) Suspend() {
 		timeout.Stop()
 	}
 	signal.Stop(continued)
-	if wasRaw {
-		t.Raw()
-	}
 }
