@@ -4,12 +4,14 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/session"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -32,12 +34,10 @@ type passenger struct {
 	ended bool // guarded by mu: the descriptors are no longer ours
 }
 
-// ptyAllocation is how OpenSSH names the request for a terminal.
-const ptyAllocation = "PTY allocation"
-
 // run copies until the server has closed the channel and all its output is
-// written.
-func (p *passenger) run(answers []answer) {
+// written. s is nil for -W. It is not session.Run, whose streams are those of the
+// program: these go straight from and to sockets, and are interrupted.
+func (p *passenger) run(s *session.Session) {
 	in, out := p.streams[0], p.streams[1]
 	var reading, writing sync.WaitGroup
 	reading.Go(func() {
@@ -54,18 +54,18 @@ func (p *passenger) run(answers []answer) {
 			// PROTOCOL, section 2.1).
 			p.ch.SendRequest(p.c.m.lifetime, wire.RequestEOW, false, nil)
 		}
-		if len(p.streams) == 2 { // -W ends with what the target sends
+		if s == nil { // -W ends with what the target sends
 			p.abandon()
 		}
 	})
-	if len(p.streams) > 2 {
+	if s != nil {
 		writing.Go(func() {
 			if _, err := io.Copy(p.streams[2].Writer, p.ch.Stderr()); err != nil {
 				io.Copy(io.Discard, p.ch.Stderr()) // else standard output would stop with it
 			}
 		})
 		writing.Go(p.requests)
-		writing.Go(func() { p.await(answers) })
+		writing.Go(func() { p.await(s) })
 	}
 	writing.Wait()
 	select {
@@ -78,22 +78,17 @@ func (p *passenger) run(answers []answer) {
 
 // await takes the server's answers, and tells the client's user what it did not
 // grant, as OpenSSH does (clientloop.c, client_status_confirm).
-func (p *passenger) await(answers []answer) {
-	for _, a := range answers {
-		refused := false
-		select {
-		case ok, answered := <-a.ok:
-			refused = answered && !ok
-		case <-p.left.Done():
-		}
-		if !refused {
-			continue
-		}
-		fmt.Fprintf(p.streams[2], "%s request failed on channel %d\r\n", a.what, p.ch.ID())
-		if a.what == ptyAllocation {
-			p.c.conn.send(message{Kind: kindTTYAllocFail, ID: p.id})
-			continue
-		}
+func (p *passenger) await(s *session.Session) {
+	tell := func(what string) {
+		fmt.Fprintf(p.streams[2], "%s request failed on channel %d\r\n", what, p.ch.ID())
+	}
+	err := s.Answers(p.left, func() error {
+		tell("PTY allocation")
+		p.c.conn.send(message{Kind: kindTTYAllocFail, ID: p.id})
+		return nil
+	})
+	if refused, ok := errors.AsType[*session.RefusedError](err); ok {
+		tell(refused.Kind)
 		p.abandon()
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/session"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func (c *client) newSession(id uint32, r *sessionRequest) error {
 	if r.TTY && r.Escape <= maxEscape {
 		p.obeyEscapes(byte(r.Escape))
 	}
-	answers, err := c.m.request(ch, r, pty)
+	s, err := session.Start(ch, c.m.request(r, pty))
 	if err == nil {
 		err = c.conn.send(message{Kind: kindSessionOpened, ID: id, Value: p.id})
 	}
@@ -49,49 +50,22 @@ func (c *client) newSession(id uint32, r *sessionRequest) error {
 	c.begin(p)
 	c.m.wg.Go(func() {
 		defer p.end()
-		p.run(answers)
+		p.run(s)
 	})
 	return nil
 }
 
-// answer is what a request of ours waits for.
-type answer struct {
-	what string // as OpenSSH names it
-	ok   <-chan bool
-}
-
-// request asks the server for what a session is to be, without waiting for the
-// answers (OpenSSH, clientloop.c, client_session2_setup).
-func (m *Master) request(ch *adit.Conn, r *sessionRequest, pty *wire.PtyReq) (answers []answer, err error) {
-	ask := func(what, name string, body []byte) {
-		if err != nil {
-			return
-		}
-		var ok <-chan bool
-		if ok, err = ch.Ask(name, body); err == nil {
-			answers = append(answers, answer{what, ok})
-		}
-	}
-	if pty != nil {
-		ask(ptyAllocation, wire.RequestPty, pty.Append(nil))
-	}
+// request is what a client asks for, as it goes to the server.
+func (m *Master) request(r *sessionRequest, pty *wire.PtyReq) session.Request {
+	q := session.Request{Command: r.Command, Subsystem: r.Subsystem, PTY: pty}
 	if m.cfg.Env != nil {
 		for _, e := range m.cfg.Env(r.Env) {
-			// Servers take few, so that no answer is asked for.
 			if name, value, ok := strings.Cut(e, "="); ok && name != "" {
-				ch.SendRequest(m.lifetime, wire.RequestEnv, false, (&wire.Env{Name: name, Value: value}).Append(nil))
+				q.Env = append(q.Env, wire.Env{Name: name, Value: value})
 			}
 		}
 	}
-	switch body := (&wire.Text{Value: r.Command}).Append(nil); {
-	case r.Subsystem:
-		ask(wire.RequestSubsystem, wire.RequestSubsystem, body)
-	case r.Command != "":
-		ask(wire.RequestExec, wire.RequestExec, body)
-	default:
-		ask(wire.RequestShell, wire.RequestShell, nil)
-	}
-	return answers, err
+	return q
 }
 
 // newStdio answers MUX_C_NEW_STDIO_FWD.

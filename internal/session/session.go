@@ -122,7 +122,7 @@ func (s *Session) Run(ctx context.Context, std Streams) (exit Exit, unwritten, e
 	var control, output sync.WaitGroup
 	control.Go(func() { exit = s.requests(ctx) })
 	control.Go(func() {
-		if err := s.answers(ctx, std.NoPTY); err != nil {
+		if err := s.Answers(ctx, std.NoPTY); err != nil {
 			cancel(err)
 		}
 	})
@@ -216,8 +216,11 @@ func (e *Exit) read(r *mux.Request) bool {
 	return true
 }
 
-// answers waits for the server's answers.
-func (s *Session) answers(ctx context.Context, noPTY func() error) error {
+// Answers waits for the server's answers to what Start asked for, or for ctx's end.
+// When the pseudo-terminal is refused, it calls noPTY, which may be nil, and returns
+// its error. A command that is refused is a *RefusedError. Who calls Run need not
+// call it.
+func (s *Session) Answers(ctx context.Context, noPTY func() error) error {
 	if s.pty != nil && refused(ctx, s.pty) && noPTY != nil {
 		if err := noPTY(); err != nil {
 			return err
