@@ -68,8 +68,15 @@ func echoes(l net.Listener) (wait func()) {
 	return wg.Wait
 }
 
+// inetOnly has sshd listen at 127.0.0.1 only. Else it chooses a port for [::1], and
+// is content if somebody else has that at 127.0.0.1 (channels.c), as on a machine
+// where many tests run.
+const inetOnly = "AddressFamily inet"
+
 var remoteServers = map[string]func(t testing.TB) *testpeer.Server{
-	"sshd":     func(t testing.TB) *testpeer.Server { return testpeer.SSHD(t, testpeer.SSHDOptions{}) },
+	"sshd": func(t testing.TB) *testpeer.Server {
+		return testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{inetOnly}})
+	},
 	"dropbear": testpeer.Dropbear,
 }
 
@@ -159,7 +166,7 @@ func TestRemoteProxyPeers(t *testing.T) {
 
 // Unix sockets: from each kind of listener to each kind of target, both ways.
 func TestStreamlocalPeer(t *testing.T) {
-	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{inetOnly}})
 	census(t)
 	c := loginTo(t, s)
 	dir, err := os.MkdirTemp("", "adit")
@@ -240,7 +247,7 @@ func TestGatewayPorts(t *testing.T) {
 		"clientspecified": {"": false, "*:": true, "localhost:": false, "127.0.0.1:": false, "0.0.0.0:": true},
 	} {
 		t.Run(config, func(t *testing.T) {
-			s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"GatewayPorts " + config}})
+			s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"GatewayPorts " + config, inetOnly}})
 			census(t)
 			c := loginTo(t, s)
 			echo := testpeer.EchoTarget(t).Addr
