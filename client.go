@@ -290,7 +290,7 @@ func (c *Client) Done() <-chan struct{} { return c.m.Done() }
 func (c *Client) Err() error { return c.m.Err() }
 
 // Close ends the connection in good order and waits for its goroutines. It gives
-// Config.ServerKeys a second to end by itself.
+// Config.ServerKeys five seconds to end by itself.
 func (c *Client) Close() error {
 	c.awaitServerKeys()
 	why := c.m.Err()

@@ -89,8 +89,10 @@ func (c *Client) announced(data []byte) bool {
 }
 
 // serverKeysGrace is how long Close waits for Config.ServerKeys. A command may be
-// over before the server has proved its keys.
-const serverKeysGrace = time.Second
+// over before the server has proved its keys: ssh asks for the proof before it asks
+// for the command, so that sshd proves first; ours asks for both at once. A busy
+// server may take more than a second for it.
+const serverKeysGrace = 5 * time.Second
 
 func (c *Client) awaitServerKeys() {
 	done := c.following.Load()
