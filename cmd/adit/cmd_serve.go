@@ -25,6 +25,7 @@ func serveCommand() *cobra.Command {
 	var listen string
 	var hostKeys, authorized []string
 	var startups, verbose int
+	var noCompression bool
 	var record tracing
 	cmd := &cobra.Command{
 		Use:   "serve --host-key FILE --authorized-keys FILE",
@@ -66,7 +67,7 @@ connections.`,
 			if keys.Len() == 0 {
 				return fmt.Errorf("no usable key in %s: nobody could log in", strings.Join(authorized, ", "))
 			}
-			cfg.Authorize = keys.Authorize
+			cfg.Authorize, cfg.NoCompression = keys.Authorize, noCompression
 			if verbose > 0 {
 				cfg.Tracer = trace.NewText(os.Stderr, min(trace.LevelPacket, trace.Level(verbose)))
 			}
@@ -84,6 +85,7 @@ connections.`,
 	f.StringArrayVar(&hostKeys, "host-key", nil, "private host key, OpenSSH or PEM format; may be given several times")
 	f.StringArrayVar(&authorized, "authorized-keys", nil, "keys that may log in, in sshd(8)'s format; may be given several times")
 	f.IntVar(&startups, "max-startups", bastion.DefaultMaxStartups, "connections that may be without login at once")
+	f.BoolVar(&noCompression, "no-compression", false, "refuse compression, which clients may ask for (ssh -C) and which costs 1 MB for each that does")
 	f.CountVarP(&verbose, "verbose", "v", "tell what happens; -vv adds channels, -vvv every message")
 	f.StringVar(&record.file, "trace", "", traceHelp)
 	f.StringVar(&record.keylog, "keylog", "", keylogHelp)
