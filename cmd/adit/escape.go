@@ -27,6 +27,7 @@ func (i *interactive) escape(c byte) (known bool, err error) {
 	case 'Z' & 31:
 		show("^Z [suspend ssh]\n")
 		i.terminal.Suspend()
+		i.tellSize(context.Background()) // before what is typed from now on
 	case 'B':
 		show("B\n")
 		i.ch.SendRequest(context.Background(), "break", false, wire.AppendUint32(nil, breakLength))

@@ -93,7 +93,8 @@ type interactive struct {
 	pty      bool
 
 	mu       sync.Mutex
-	forwards []*running // guarded by mu
+	forwards []*running        // guarded by mu
+	size     wire.WindowChange // that the server was told last; guarded by mu
 }
 
 // runSession runs the command, the subsystem or the shell, and returns when it and
@@ -209,12 +210,11 @@ func (i *interactive) noPTY() error {
 func (i *interactive) followSize(ctx context.Context, told wire.PtyReq) {
 	changed, stop := i.terminal.Resized()
 	defer stop()
-	last := wire.WindowChange{Columns: told.Columns, Rows: told.Rows, Width: told.Width, Height: told.Height}
+	i.mu.Lock()
+	i.size = wire.WindowChange{Columns: told.Columns, Rows: told.Rows, Width: told.Width, Height: told.Height}
+	i.mu.Unlock()
 	for {
-		if now := i.terminal.Size(); now != last && now.Columns > 0 {
-			last = now
-			i.ch.SendRequest(ctx, wire.RequestWindow, false, now.Append(nil))
-		}
+		i.tellSize(ctx)
 		select {
 		case <-changed:
 		case <-i.ch.Closed():
@@ -222,6 +222,20 @@ func (i *interactive) followSize(ctx context.Context, told wire.PtyReq) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// tellSize tells the server the terminal's size, if it is another than before.
+func (i *interactive) tellSize(ctx context.Context) {
+	now := i.terminal.Size()
+	i.mu.Lock()
+	changed := now != i.size && now.Columns > 0
+	if changed {
+		i.size = now
+	}
+	i.mu.Unlock()
+	if changed {
+		i.ch.SendRequest(ctx, wire.RequestWindow, false, now.Append(nil))
 	}
 }
 
