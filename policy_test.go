@@ -50,6 +50,8 @@ var importRules = []importRule{
 		"system calls on a descriptor: it knows nothing of what they carry"},
 	{"internal/zstream", nil, nil,
 		"bytes to bytes: it knows no packets, so that it can be fuzzed alone"},
+	{"internal/procs", nil, nil,
+		"counts changes between flows, whatever they are, for a knob that the whole process has once"},
 	{"trace", []string{"internal/wire"}, nil,
 		"every layer emits events, so trace may know none of them"},
 	{"trace/pcapng", []string{"trace", "internal/wire"}, nil,
@@ -64,7 +66,7 @@ var importRules = []importRule{
 		"RFC 4253 ends where payloads begin: it does not know what it carries"},
 	{"internal/userauth", []string{"internal/algo", "internal/wire", "trace"}, []string{xCrypto},
 		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
-	{"internal/mux", []string{"internal/packet", "internal/sockio", "internal/wire", "trace"}, []string{xCrypto, xSys},
+	{"internal/mux", []string{"internal/packet", "internal/procs", "internal/sockio", "internal/wire", "trace"}, []string{xCrypto, xSys},
 		"takes a PacketConn of its own, so that tests run it on an in-memory pipe"},
 
 	// Beside the engine: these see net.Conn and small interfaces.
@@ -118,7 +120,7 @@ var importRules = []importRule{
 	{"tunnel", []string{".", "internal/forward", "internal/setup", "trace"}, []string{xSys, "github.com/BurntSushi/toml"},
 		"keeps forwards up; how they work is not its matter"},
 	{"cmd/adit", []string{".", "agent", "bastion", "dial", "dial/ssm", "internal/algo", "internal/control", "internal/doctor", "internal/fdpass", "internal/forward", "internal/session", "internal/setup",
-		"internal/rawpipe", "internal/unixsock", "internal/wire", "knownhosts", "sshconfig", "trace", "trace/pcapng", "trace/view", "tunnel"}, []string{xAny, "github.com/spf13/"},
+		"internal/procs", "internal/rawpipe", "internal/unixsock", "internal/wire", "knownhosts", "sshconfig", "trace", "trace/pcapng", "trace/view", "tunnel"}, []string{xAny, "github.com/spf13/"},
 		"verbs, prompts and messages: it names algorithms and prints messages, but never sees the layers that use them"},
 	{"bench", []string{".", "bastion", "internal/testnet", "internal/testpeer", "internal/testpeer/ssmgw", "trace"}, []string{xCrypto, xSys},
 		"measures what users get, so it goes through the front door"},

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/adit-ssh/adit/internal/procs"
 )
 
 // version is what `adit --version`, `adit ssh -V` and `adit agent -V` print.
@@ -24,6 +26,7 @@ const version = "0.1"
 func main() {
 	ctx, stop := signalContext()
 	hurryStart()
+	procs.Govern()
 	endProfile := profile()
 	code := run(ctx, commandLine(os.Args))
 	endProfile()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/procs"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
 )
@@ -34,6 +35,7 @@ type Channel struct {
 	peerID  uint32
 	maxOut  int // most data for one packet
 	byPeer  bool
+	flow    procs.Flow
 	about   trace.Subject // for the tracer; nil without one
 	opened  chan error    // the answer to our open; capacity 1
 	ended   chan struct{} // closed when nothing more can come or go
@@ -96,7 +98,7 @@ const (
 
 func (m *Mux) newChannel(typ string, o Options) *Channel {
 	c := &Channel{m: m, typ: typ, window: m.cfg.Window, inLeft: m.cfg.Window,
-		ended: make(chan struct{}), rd: make(chan struct{}, 1), wr: make(chan struct{}, 1), hasErr: o.Stderr}
+		ended: make(chan struct{}), rd: make(chan struct{}, 1), wr: make(chan struct{}, 1), hasErr: o.Stderr, flow: procs.NewFlow()}
 	if o.Requests {
 		c.reqs = make(chan *Request, requestQueue)
 	}

@@ -26,6 +26,7 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	}
 	c.inLeft -= uint32(n)
 	c.bytesIn += uint64(n)
+	c.flow.Moved()
 	if n > 0 && n < smallData && c.tuner.rate == 0 {
 		c.m.small()
 	}

@@ -96,6 +96,7 @@ func (c *Channel) reserve(n int) error {
 	}
 	c.outLeft -= uint32(n)
 	c.sending++
+	c.flow.Moved()
 	return nil
 }
 
