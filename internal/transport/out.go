@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -238,6 +239,9 @@ func (o *outHalf) kick() {
 	take := o.takeLocked()
 	o.mu.Unlock()
 	if take {
+		// Others that are ready, too, as hundreds of channels are at once, get to
+		// queue theirs first: it all leaves in one packet, and the peer wakes once.
+		runtime.Gosched()
 		o.serve(false, nil)
 	}
 }
