@@ -18,10 +18,10 @@ import (
 )
 
 // textSize is how much text goes each way, in bytes.
-const textSize = 12 << 20
+const textSize = 4 << 20
 
 // zlibRekeyAt is after how many compressed bytes either side asks for new keys.
-const zlibRekeyAt = 300 << 10
+const zlibRekeyAt = 100 << 10
 
 // zlibRecorder is a recorder that keeps what was compressed.
 type zlibRecorder struct {

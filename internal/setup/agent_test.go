@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -159,7 +160,7 @@ func TestAgentIsBoundFirst(t *testing.T) {
 	asked := [][]string{}
 	path, ended := listenAgent(t, func(nc net.Conn) {
 		var said []string
-		server := &aditagent.Server{Agent: ring, Log: func(r aditagent.Request) { said = append(said, r.Operation) }}
+		server := &aditagent.Server{Agent: ring, Log: func(r aditagent.Request) { said = append(said, strings.TrimSpace(r.Operation+" "+r.Extension)) }}
 		server.ServeConn(t.Context(), nc)
 		mu.Lock()
 		defer mu.Unlock()
@@ -176,7 +177,7 @@ func TestAgentIsBoundFirst(t *testing.T) {
 	}
 	c.Close()
 	ended()
-	const bind = `extension "session-bind@openssh.com"`
+	const bind = "extension session-bind@openssh.com"
 	if want := [][]string{{bind, "list"}, {bind, "sign"}}; !reflect.DeepEqual(asked, want) {
 		t.Errorf("the agent was asked %q, want %q", asked, want)
 	}
