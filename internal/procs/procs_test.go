@@ -47,7 +47,7 @@ func TestOneFlow(t *testing.T) {
 			<-time.After(time.Millisecond)
 		}
 		if said := d.read(); said != "one " {
-			t.Errorf("one flow: %q, want one processor from the start", said)
+			t.Errorf("one flow: %q, want one processor, once", said)
 		}
 		if g.looking.Load() {
 			t.Error("a timer runs, though there was no change for long")
@@ -59,8 +59,15 @@ func TestSeveralFlows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		g := recorder(&d)
+		for range 200 {
+			moved(g, 1)
+			<-time.After(time.Millisecond)
+		}
+		if said := d.read(); said != "one " {
+			t.Errorf("one flow for 200 ms: %q, want one processor", said)
+		}
 		for i := range several {
-			moved(g, Flow(i+1))
+			moved(g, Flow(i+2))
 		}
 		synctest.Wait()
 		if said := d.read(); said != "one all " {
@@ -106,6 +113,26 @@ func TestFewChanges(t *testing.T) {
 		}
 		if said := d.read(); said != "one " {
 			t.Errorf("five changes in 100 ms: %q, want one processor", said)
+		}
+	})
+}
+
+// TestSeveralFromTheStart has many flows before the first look.
+func TestSeveralFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d diary
+		g := recorder(&d)
+		for i := range 2000 {
+			moved(g, Flow(i%3+1))
+			<-time.After(time.Millisecond)
+		}
+		if said := d.read(); said != "" {
+			t.Errorf("three flows: %q, want all processors as they were", said)
+		}
+		<-time.After(2 * time.Second)
+		synctest.Wait()
+		if said := d.read(); said != "one " {
+			t.Errorf("behind three flows: %q, want one processor", said)
 		}
 	})
 }
