@@ -105,7 +105,7 @@ func (s *entries) entry(at time.Time, e Event) Entry {
 		return n
 	}
 	n.Message = wire.MsgName(p.Msg)
-	n.Fields = MessageFields(p.Msg, s.data)
+	n.Fields = MessageFields(p.Msg, s.data && !p.Withheld)
 	n.Channel = s.channel(p.Out, p.Msg)
 	return n
 }

@@ -65,13 +65,16 @@ func Emit(t Tracer, e Event) {
 
 // Packet is one SSH message sent or received, decoded and without secrets.
 type Packet struct {
-	Out   bool   // sent by us
-	Seq   uint32 // packet sequence number in its direction
-	Size  int    // payload length, bytes; without the secrets that Msg lacks
-	Msg   wire.Msg
-	Err   error // set, and Msg nil, when it could not be decoded
-	Num   byte  // message number
-	Phase wire.Phase
+	Out  bool   // sent by us
+	Seq  uint32 // packet sequence number in its direction
+	Size int    // payload length, bytes; without the secrets that Msg lacks
+	Msg  wire.Msg
+	// Withheld says that Msg has no channel data at any level, only its length: an
+	// agent's, which may be keys.
+	Withheld bool
+	Err      error // set, and Msg nil, when it could not be decoded
+	Num      byte  // message number
+	Phase    wire.Phase
 }
 
 // Name implements Event.

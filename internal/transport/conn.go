@@ -73,6 +73,7 @@ type Conn struct {
 	authStart atomic.Int64  // when SERVICE_REQUEST was sent, ns; 0 when not waiting
 	rekeyOut  atomic.Uint64 // byte limits of the current keys
 	rekeyIn   atomic.Uint64
+	agents    agentChannels // that a Tracer of LevelData must not see into
 	kexPhase  atomic.Uint32 // wire.Phase of numbers 30-49
 	authPhase atomic.Uint32 // wire.Phase of numbers 60-79
 }

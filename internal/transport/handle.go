@@ -119,10 +119,8 @@ func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
 		phase = wire.Phase(c.authPhase.Load())
 	}
 	e := trace.Packet{Out: out, Seq: seq, Size: len(p), Num: p[0], Phase: phase}
-	switch m, err := c.traceable(phase, p); {
-	case err != nil:
-		e.Err = err
-	default:
+	m, withheld, err := c.traceable(phase, out, p)
+	if e.Err, e.Withheld = err, withheld; err == nil {
 		if e.Msg = wire.Redact(m); e.Msg != m {
 			e.Size = len(e.Msg.Append(nil)) // the length of a secret is nobody's business
 		}
@@ -131,18 +129,25 @@ func (c *Conn) tracePacket(out bool, seq uint32, p []byte) {
 }
 
 // traceable decodes a message for the tracer. Channel data is copied only for
-// those who want to see it.
-func (c *Conn) traceable(phase wire.Phase, p []byte) (wire.Msg, error) {
-	if c.cfg.Tracer.Level() < trace.LevelData {
-		if ch, data, ok := wire.ParseChannelData(p); ok {
-			return &wire.ChannelData{RecipientChannel: ch, Data: trace.Withheld(len(data))}, nil
-		}
-		if p[0] == wire.NumChannelExtendedData {
-			m := new(wire.ChannelExtendedData)
-			err := wire.Parse(p, m)
-			m.Data = trace.Withheld(len(m.Data))
-			return m, err
+// those who want to see it, and withheld from them, too, if it is an agent's.
+func (c *Conn) traceable(phase wire.Phase, out bool, p []byte) (m wire.Msg, withheld bool, err error) {
+	all := c.cfg.Tracer.Level() >= trace.LevelData
+	if ch, data, ok := wire.ParseChannelData(p); ok {
+		if withheld = all && c.agents.have(out, ch); withheld || !all {
+			return &wire.ChannelData{RecipientChannel: ch, Data: trace.Withheld(len(data))}, withheld, nil
 		}
 	}
-	return wire.Decode(phase, bytes.Clone(p))
+	if p[0] == wire.NumChannelExtendedData {
+		m := new(wire.ChannelExtendedData)
+		err := wire.Parse(p, m)
+		if withheld = all && c.agents.have(out, m.RecipientChannel); withheld || !all {
+			m.Data = trace.Withheld(len(m.Data))
+			return m, withheld, err
+		}
+	}
+	m, err = wire.Decode(phase, bytes.Clone(p))
+	if all && err == nil {
+		c.agents.note(out, m)
+	}
+	return m, false, err
 }

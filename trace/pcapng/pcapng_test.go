@@ -105,6 +105,11 @@ func TestPayload(t *testing.T) {
 	if p := data.payload(trace.Packet{Num: 94, Msg: &wire.ChannelData{Data: []byte(secret)}}); !bytes.Contains(p, []byte(secret)) {
 		t.Error("with LevelData the data is not there")
 	}
+	for _, m := range []wire.Msg{&wire.ChannelData{Data: []byte(secret)}, &wire.ChannelExtendedData{Data: []byte(secret)}} {
+		if p := data.payload(trace.Packet{Num: m.Num(), Msg: m, Withheld: true}); !bytes.Contains(p, []byte("(13 bytes of data)")) {
+			t.Errorf("%s that is withheld is %q", wire.MsgName(m), p)
+		}
+	}
 }
 
 // Events in any order, and half a handshake, make no panic and a whole file.

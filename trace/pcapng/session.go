@@ -238,13 +238,13 @@ func (s *session) payload(p trace.Packet) []byte {
 	case nil:
 		return debug("adit: message %d, which it could not decode: %v", p.Num, p.Err)
 	case *wire.ChannelData:
-		if s.level < trace.LevelData {
+		if s.level < trace.LevelData || p.Withheld {
 			c := *m
 			c.Data = fmt.Appendf(nil, "(%d bytes of data)", len(m.Data))
 			return c.Append(nil)
 		}
 	case *wire.ChannelExtendedData:
-		if s.level < trace.LevelData {
+		if s.level < trace.LevelData || p.Withheld {
 			c := *m
 			c.Data = fmt.Appendf(nil, "(%d bytes of data)", len(m.Data))
 			return c.Append(nil)
