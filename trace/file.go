@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // Format is how a trace is written. Its methods append to b and are called by
@@ -24,7 +26,7 @@ type Format interface {
 // the connection never waits.
 const (
 	maxQueued      = 1 << 16  // events
-	maxQueuedBytes = 64 << 20 // of payloads
+	maxQueuedBytes = 64 << 20 // of what peers sent
 )
 
 // File is a Tracer that writes a trace. It is a Brancher: each connection has a
@@ -42,7 +44,7 @@ type File struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	queue  []queued
-	bytes  int // payloads in queue
+	bytes  int // that queue holds
 	lost   int64
 	conns  int
 	closed bool
@@ -92,15 +94,22 @@ func CreateFile(name string, level Level, program string, format Format) (*File,
 	return NewFile(w, level, program, format), nil
 }
 
-// CreatePrivate creates or empties a file that nobody else may read.
+// CreatePrivate creates or empties a file that nobody else may read. One that
+// CreatePrivate has opened, and that was not closed yet, is an error on Unix: two
+// programs would write between each other's lines.
 func CreatePrivate(name string) (*os.File, error) {
 	w, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if info, serr := w.Stat(); serr == nil && info.Mode().IsRegular() {
-		if err = w.Chmod(0o600); err == nil { // before anything is in it
-			err = w.Truncate(0)
+		switch {
+		case !lock(w):
+			err = fmt.Errorf("%s: another program writes to it: name another file", name)
+		default:
+			if err = w.Chmod(0o600); err == nil { // before anything is in it
+				err = w.Truncate(0)
+			}
 		}
 	}
 	if err != nil {
@@ -140,15 +149,7 @@ func (b *branch) Level() Level { return b.f.header.Level }
 func (b *branch) Trace(at time.Time, e Event) { b.f.put(b.conn, at, e) }
 
 func (f *File) put(conn int, at time.Time, e Event) {
-	size := 0
-	if f.header.Level >= LevelData {
-		switch m := e.(type) {
-		case Packet:
-			size = m.Size
-		case Message:
-			size = m.Size
-		}
-	}
+	size := f.holds(e)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -164,6 +165,32 @@ func (f *File) put(conn int, at time.Time, e Event) {
 	case f.wake <- struct{}{}:
 	default:
 	}
+}
+
+// holds is how many bytes of a peer an event keeps in memory.
+func (f *File) holds(e Event) (size int) {
+	switch e := e.(type) {
+	case Packet:
+		switch e.Msg.(type) {
+		case *wire.ChannelData, *wire.ChannelExtendedData:
+			if f.header.Level < LevelData || e.Withheld {
+				return 0
+			}
+		}
+		return e.Size
+	case Message:
+		for _, field := range e.Fields {
+			switch v := field.Value.(type) {
+			case string:
+				size += len(v)
+			case []string:
+				for _, s := range v {
+					size += len(s)
+				}
+			}
+		}
+	}
+	return size
 }
 
 // Close writes what waits, and the trace's end. It returns the first error of

@@ -129,7 +129,7 @@ func TestCutTrace(t *testing.T) {
 	for n := range len(whole) - 1 {
 		r, err := NewReader(bytes.NewReader(whole[:n]))
 		if err != nil {
-			if e, ok := errors.AsType[*FileError](err); !ok || e.Line != 1 {
+			if e, ok := errors.AsType[*FileError](err); !ok || e.Line != 1 || n >= len(headerStart) && !e.Cut {
 				t.Fatalf("cut after %d bytes: %v", n, err)
 			}
 			continue
@@ -154,11 +154,15 @@ func TestBadFiles(t *testing.T) {
 		{"\x0a\x0d\x0d\x0aabcd", "line 1: this may be a pcapng file"},
 		{string(record(t, new(Lines), LevelPacket, nil)), "line 1: this is a trace as text"},
 		{`{"adit_trace":2}` + "\n", "line 1: the trace has version 2 of the schema, and this adit knows up to 1"},
+		{`{"adit_trace":-1}` + "\n", "line 1: this is no trace of adit"},
+		{`{"adit_trace":1,}` + "\n{}\n", "line 1: this is no trace of adit"},
 		{strings.Repeat("x", maxLine+1), "line 1: "},
 		{header + "{}\n{}\n", "line 2: no entry of a trace: it has no time or no event"},
 		{header + `{"time":-1,"event":"e"}` + "\n{}\n", "line 2: no entry of a trace: time -1 is none"},
 		{header + `{"time":1e300,"event":"e"}` + "\n{}\n", "line 2: no entry of a trace: time 1e+300 is none"},
 		{header + `{"time":1,"event":"e","dir":"up"}` + "\n{}\n", `line 2: no entry of a trace: dir "up" is neither in nor out`},
+		{header + `{"time":1,"event":"e","conn":"x"}` + "\n{}\n", "line 2: no entry of a trace: conn can't be a string"},
+		{header + "7\n{}\n", "line 2: no entry of a trace: an entry can't be a number"},
 		{header + `{"time":1,"event":"e","fields":[1]}` + "\n{}\n", "line 2: no entry of a trace: fields are no object"},
 		{header + `{"time":1,"event":"e"}` + "\n" + strings.Repeat("x", maxLine+1) + "\n", "line 3: "},
 		{header + `{"time":1,"event":"e"}` + "\n", "line 2: the trace stops here, without its last line"},
@@ -235,6 +239,79 @@ func TestSlowDisk(t *testing.T) {
 	all, err := r.ReadAll()
 	if err != nil || len(all) != limit || r.Lost() != 7 {
 		t.Errorf("%d entries, %d lost, %v; want %d and 7", len(all), r.Lost(), err, limit)
+	}
+}
+
+// What waits for the disk is bounded by what it holds, too: a peer may send long
+// messages that are no data.
+func TestSlowDiskAndLongMessages(t *testing.T) {
+	w := &slow{may: make(chan struct{}), first: make(chan struct{})}
+	f := NewFile(w, LevelPacket, "p", new(JSON))
+	<-w.first
+	one := Branch(f)
+	const long = maxQueuedBytes / 4
+	data := Packet{Num: 94, Size: long, Msg: &wire.ChannelData{Data: Withheld(10)}}
+	for range 10 {
+		one.Trace(time.Now(), data) // of which nothing is kept
+		one.Trace(time.Now(), Packet{Num: 4, Size: long, Msg: &wire.Debug{}})
+	}
+	close(w.may)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(&w.Buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	all, err := r.ReadAll()
+	for _, e := range all {
+		found[e.Message]++
+	}
+	if err != nil || found["DEBUG"] != 4 || found["CHANNEL_DATA"] != 10 || r.Lost() != 6 {
+		t.Errorf("%v, %d lost, %v; want 4 long messages, 10 of data, and 6 lost", found, r.Lost(), err)
+	}
+	for _, tt := range []struct {
+		level Level
+		e     Event
+		want  int
+	}{
+		{LevelData, data, long},
+		{LevelData, Packet{Num: 94, Size: long, Withheld: true, Msg: data.Msg}, 0},
+		{LevelPacket, Message{Size: 900, Fields: []Field{{"a", "12345"}, {"b", int64(7)}, {"c", []string{"123", "4"}}}}, 9},
+		{LevelPacket, ConnEnd{}, 0},
+	} {
+		if got := (&File{header: Header{Level: tt.level}}).holds(tt.e); got != tt.want {
+			t.Errorf("level %s: %+v holds %d bytes, want %d", tt.level, tt.e, got, tt.want)
+		}
+	}
+}
+
+// The longest text that a peer can send is read back, whatever it takes to escape it.
+func TestLongText(t *testing.T) {
+	for _, c := range []string{"x", "<", "\x01", "\xff"} {
+		const size = 256 << 10
+		file := record(t, new(JSON), LevelPacket, []Event{Packet{Num: 4, Msg: &wire.Debug{Message: strings.Repeat(c, size)}}, ConnEnd{}})
+		r, err := NewReader(bytes.NewReader(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, err := r.ReadAll(); err != nil || len(all) != 2 || len([]rune(all[0].Text("message"))) != size {
+			t.Errorf("%q: %d entries, %v", c, len(all), err)
+		}
+	}
+}
+
+// An agent's data, which may be keys, is not there at any level.
+func TestWithheld(t *testing.T) {
+	for _, m := range []wire.Msg{&wire.ChannelData{Data: []byte("key")}, &wire.ChannelExtendedData{Data: []byte("key")}} {
+		for _, withheld := range []bool{false, true} {
+			e := Packet{Num: m.Num(), Msg: m, Withheld: withheld}
+			got := string(record(t, new(JSON), LevelData, []Event{e}))
+			if has := strings.Contains(got, fieldData); has == withheld || !strings.Contains(got, `"data_length":3`) {
+				t.Errorf("withheld %t: %s", withheld, got)
+			}
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package trace
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -116,6 +118,9 @@ const maxTime = 3e9
 func parseEntry(line []byte) (e Entry, err error) {
 	var j jsonEntry
 	if err := json.Unmarshal(line, &j); err != nil {
+		if t, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			err = fmt.Errorf("%s can't be a %.40s", cmp.Or(t.Field, "an entry"), t.Value)
+		}
 		return e, err
 	}
 	switch {

@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line of a trace, in bytes. The longest that is written is one
-// of channel data, 256 KiB in base64.
-const maxLine = 1 << 20
+// maxLine bounds a line of a trace, in bytes. The longest that is written has a
+// peer's text in which each character takes six bytes: 256 KiB of them in a message
+// of SSH, and 1 MiB in one of Session Manager.
+const maxLine = 8 << 20
 
 // A FileError is a trace that cannot be read on, and where. What stands before
 // that place is good.
@@ -51,8 +52,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	first := t.lines.Bytes()
 	var h jsonHeader
-	if err := json.Unmarshal(first, &h); err != nil || h.Version == 0 {
-		return nil, &FileError{Line: 1, NotTrace: true, Err: notTrace(first)}
+	if err := json.Unmarshal(first, &h); err != nil || h.Version <= 0 {
+		if why := notTrace(first); err == nil || !bytes.HasPrefix(first, []byte(headerStart)) || t.lines.Scan() {
+			return nil, &FileError{Line: 1, NotTrace: true, Err: why}
+		}
+		return nil, &FileError{Line: 1, Cut: true, Err: errMiddle}
 	}
 	if h.Version > SchemaVersion {
 		return nil, &FileError{Line: 1, Err: fmt.Errorf("the trace has version %d of the schema, and this adit knows up to %d", h.Version, SchemaVersion)}
@@ -61,6 +65,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 	t.Header = Header{h.Version, h.Program, h.Began, level}
 	return t, nil
 }
+
+// headerStart is what a trace's first line begins with.
+const headerStart = `{"adit_trace":`
 
 // notTrace says what the file seems to be.
 func notTrace(first []byte) error {
@@ -102,9 +109,12 @@ func (t *Reader) Next() (Entry, error) {
 	return e, nil
 }
 
+// errMiddle is what is wrong with a last line that is not whole.
+var errMiddle = errors.New("the trace stops in the middle of this line: the program was killed, or is still writing")
+
 func lineError(err error, cut bool) error {
 	if cut {
-		return errors.New("the trace stops in the middle of this line: the program was killed, or is still writing")
+		return errMiddle
 	}
 	return fmt.Errorf("no entry of a trace: %w", err)
 }
