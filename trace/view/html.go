@@ -87,7 +87,7 @@ const channelColors = 8
 func (l *Ladder) WriteHTML(w io.Writer, broken error) error {
 	hash := sha256.Sum256([]byte(ladderJS))
 	p := page{
-		Title: "adit trace", Program: l.header.Program, Began: l.header.Began.Format("2006-01-02 15:04:05 MST"), Level: l.header.Level.String(),
+		Title: "adit trace", Program: text(l.header.Program), Began: l.header.Began.Format("2006-01-02 15:04:05 MST"), Level: l.header.Level.String(),
 		Policy: "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; script-src 'sha256-" +
 			base64.StdEncoding.EncodeToString(hash[:]) + "'",
 		CSS: template.CSS(ladderCSS), JS: template.JS(ladderJS),
@@ -112,24 +112,23 @@ func (l *Ladder) WriteHTML(w io.Writer, broken error) error {
 
 func (l *Ladder) pageConn(c *conversation) pageConn {
 	pc := pageConn{Number: c.number, Names: c.names()}
-	for _, s := range l.stats.Conns {
-		if s.Number != c.number {
-			continue
-		}
-		pc.Title = s.whom()
-		pc.Stages = pageStages(s)
-		if s.RTTOf != "" {
-			pc.RTT = Span(s.RTT)
-		}
-		seen := map[int]int{}
-		for _, ch := range s.Channels {
-			what := text(ch.Type) + " " + text(ch.Target)
-			if i, again := seen[ch.Number]; !again {
-				seen[ch.Number] = len(pc.Channels)
-				pc.Channels = append(pc.Channels, pageChannel{ch.Number, ch.Number % channelColors, what})
-			} else if !strings.Contains(pc.Channels[i].What, what) && len(pc.Channels[i].What) < maxLabel {
-				pc.Channels[i].What += ", " + what // the number was used again
-			}
+	s := c.stats
+	if s == nil {
+		return pc
+	}
+	pc.Title = s.whom()
+	pc.Stages = pageStages(s)
+	if s.RTTOf != "" {
+		pc.RTT = Span(s.RTT)
+	}
+	seen := map[int]int{}
+	for _, ch := range s.Channels {
+		what := text(ch.Type) + " " + text(ch.Target)
+		if i, again := seen[ch.Number]; !again {
+			seen[ch.Number] = len(pc.Channels)
+			pc.Channels = append(pc.Channels, pageChannel{ch.Number, ch.Number % channelColors, what})
+		} else if !strings.Contains(pc.Channels[i].What, what) && len(pc.Channels[i].What) < maxLabel {
+			pc.Channels[i].What += ", " + what // the number was used again
 		}
 	}
 	return pc
@@ -157,17 +156,14 @@ func pageStages(s *Conn) (stages []pageStage) {
 
 // blocks are the rows of a connection; what opening them shows goes to data.
 func (l *Ladder) blocks(c *conversation, data *pageData) (blocks []pageBlock, rows int) {
-	for i := range l.rows {
-		if l.rows[i].Conn != c.number {
-			continue
-		}
+	for i := range c.rows {
 		if rows%blockRows == 0 {
 			blocks = append(blocks, pageBlock{})
 		}
 		rows++
 		b := &blocks[len(blocks)-1]
-		b.Rows = append(b.Rows, l.pageRow(&l.rows[i]))
-		data.add(&l.rows[i])
+		b.Rows = append(b.Rows, l.pageRow(&c.rows[i]))
+		data.add(&c.rows[i])
 	}
 	return blocks, rows
 }

@@ -177,15 +177,26 @@ func TestHostileNames(t *testing.T) {
 	s.message(false, &wire.ExtInfo{Extensions: []wire.Extension{{Name: attack, Value: []byte(attack)}}})
 	s.message(false, &wire.Disconnect{Description: "--></style>" + attack})
 	s.event(trace.Forward{What: "accept", Spec: attack, Local: "x", Originator: attack, Target: attack})
+	told := []trace.Field{{Name: attack, Value: attack}, {Name: "keys", Value: []string{attack}}, {Name: "comment", Value: attack},
+		{Name: "output", Value: attack}, {Name: "payload_type", Value: attack}, {Name: "flag", Value: attack}, {Name: "extension_type", Value: attack}}
+	for _, typ := range []string{attack, "AGENTC_EXTENSION", "channel_closed", "output_stream_data", "acknowledge"} {
+		s.event(trace.Message{Protocol: trace.ProtocolAgent, Type: typ, Fields: told})
+		s.event(trace.Message{Protocol: trace.ProtocolSSM, Out: true, Type: typ, Fields: told})
+	}
+	s.event(trace.AgentDecision{Operation: attack, Key: attack, Refused: attack})
+	s.event(trace.DialStage{Stage: attack, Address: attack, Err: attack})
 	s.event(trace.ConnEnd{Err: attack})
 	h := header()
-	h.Program = attack
+	h.Program = attack + "\u202e"
 	var page bytes.Buffer
 	if err := NewLadder(h, trace.Entries(s.records)).WriteHTML(&page, fmt.Errorf("%s", attack)); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(page.String(), "<script"); n != 2 {
 		t.Errorf("%d scripts, want ours and our data", n)
+	}
+	if strings.ContainsRune(page.String(), '\u202e') {
+		t.Error("a name may turn the page's text around")
 	}
 	if strings.Contains(page.String(), "<img") {
 		t.Error("a name became an element")

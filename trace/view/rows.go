@@ -37,8 +37,6 @@ type row struct {
 type Ladder struct {
 	header trace.Header
 	conns  []*conversation
-	rows   []row
-	stats  Stats
 }
 
 // conversation is what a ladder knows of one connection.
@@ -46,6 +44,9 @@ type conversation struct {
 	number  int
 	role    string
 	target  string
+	stats   *Conn // nil for events of no connection
+	rows    []row
+	over    bool                   // it has ended
 	opens   map[int]*trace.Entry   // CHANNEL_OPENs by us, by our number
 	peers   map[int64]*trace.Entry // CHANNEL_OPENs by the peer, by its number
 	rowOf   map[int64]int          // where those stand in the ladder
@@ -57,13 +58,17 @@ const foldFrom = 4
 
 // NewLadder draws entries, in their order.
 func NewLadder(h trace.Header, entries []trace.Entry) *Ladder {
-	l := &Ladder{header: h, stats: Count(entries)}
+	l := &Ladder{header: h}
 	byNumber := map[int]*conversation{}
+	stats := map[int]*Conn{}
+	for _, c := range Count(entries).Conns {
+		stats[c.Number] = c
+	}
 	for i := range entries {
 		e := &entries[i]
 		c := byNumber[e.Conn]
 		if c == nil {
-			c = &conversation{number: e.Conn, opens: map[int]*trace.Entry{}, peers: map[int64]*trace.Entry{}, rowOf: map[int64]int{}}
+			c = &conversation{number: e.Conn, stats: stats[e.Conn], opens: map[int]*trace.Entry{}, peers: map[int64]*trace.Entry{}, rowOf: map[int64]int{}}
 			byNumber[e.Conn] = c
 			l.conns = append(l.conns, c)
 		}
@@ -75,10 +80,24 @@ func NewLadder(h trace.Header, entries []trace.Entry) *Ladder {
 	return l
 }
 
+// gap draws that events are missing, in all connections that may have had them.
+func (l *Ladder) gap(e *trace.Entry) {
+	for _, c := range l.conns {
+		if c.number != 0 && !c.over {
+			l.flush(c)
+			l.addEvent(c, e, row{Time: e.Time, Last: e.Time, Conn: c.number, Channel: -1, Count: 1, entry: e})
+		}
+	}
+}
+
 // add draws one entry.
 func (l *Ladder) add(c *conversation, e *trace.Entry) {
 	r := row{Time: e.Time, Last: e.Time, Conn: e.Conn, Channel: e.Channel, Count: 1, entry: e, Kind: "conn"}
-	if e.Dir == "" {
+	switch {
+	case e.Event == (trace.Lost{}).Name():
+		l.gap(e)
+		return
+	case e.Dir == "":
 		l.flush(c)
 		l.addEvent(c, e, r)
 		return
@@ -129,16 +148,16 @@ func (l *Ladder) addMessage(c *conversation, e *trace.Entry, r row) {
 			c.opens[e.Channel] = e
 		} else if ok {
 			c.peers[sender] = e
-			defer func() { c.rowOf[sender] = len(l.rows) - 1 }()
+			defer func() { c.rowOf[sender] = len(c.rows) - 1 }()
 		}
 		if strings.HasPrefix(e.Text("channel_type"), "forwarded-") {
 			far.from, far.to, far.Label = colTarget, colServer, "connects from "+text(e.Originator())
-			l.rows = append(l.rows, far)
+			c.rows = append(c.rows, far)
 		}
 	case "CHANNEL_OPEN_CONFIRMATION", "CHANNEL_OPEN_FAILURE":
 		open := c.opened(e)
 		if recipient, _ := e.Int("recipient_channel"); open != nil && e.Dir == "out" && e.Channel >= 0 {
-			l.rows[c.rowOf[recipient]].Channel = e.Channel // which the peer's open did not know
+			c.rows[c.rowOf[recipient]].Channel = e.Channel // which the peer's open did not know
 		}
 		if open == nil || !strings.HasPrefix(open.Text("channel_type"), "direct-") {
 			break
@@ -148,9 +167,9 @@ func (l *Ladder) addMessage(c *conversation, e *trace.Entry, r row) {
 		if e.Message == "CHANNEL_OPEN_FAILURE" {
 			far.Label = "no connection to " + text(open.Target())
 		}
-		l.rows = append(l.rows, far)
+		c.rows = append(c.rows, far)
 	}
-	l.rows = append(l.rows, r)
+	c.rows = append(c.rows, r)
 }
 
 // opened returns the CHANNEL_OPEN that e answers.
@@ -176,6 +195,9 @@ func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
 		case "agent":
 			r.Label = text(e.Text("remote")) + " connects"
 		}
+	case "connection:end":
+		c.over = true
+		r.Label = eventLabel(e)
 	case "transport:version":
 		r.from, r.to = colClient, colServer
 		r.Label = "version lines " + text(e.Text("local")) + " and " + text(e.Text("peer"))
@@ -194,7 +216,7 @@ func (l *Ladder) addEvent(c *conversation, e *trace.Entry, r row) {
 	if c.serves() && r.from == r.to && r.from == colClient {
 		r.from, r.to = colServer, colServer
 	}
-	l.rows = append(l.rows, r)
+	c.rows = append(c.rows, r)
 }
 
 // addForward draws what a local program does.
@@ -231,7 +253,7 @@ func (l *Ladder) flush(c *conversation) {
 	stretch := c.stretch
 	c.stretch = nil
 	if len(stretch) < foldFrom {
-		l.rows = append(l.rows, stretch...)
+		c.rows = append(c.rows, stretch...)
 		return
 	}
 	type key struct {
@@ -243,12 +265,12 @@ func (l *Ladder) flush(c *conversation) {
 		k := key{r.Channel, r.from, r.entry.Message}
 		i, ok := at[k]
 		if !ok {
-			at[k] = len(l.rows)
+			at[k] = len(c.rows)
 			r.run = []*trace.Entry{r.entry}
-			l.rows = append(l.rows, r)
+			c.rows = append(c.rows, r)
 			continue
 		}
-		run := &l.rows[i]
+		run := &c.rows[i]
 		run.run = append(run.run, r.entry)
 		run.Count++
 		run.Bytes += r.Bytes
@@ -341,6 +363,14 @@ func eventLabel(e *trace.Entry) string {
 		return "agreed on " + text(e.Text("kex")) + ", " + text(e.Text("cipher_out"))
 	case "transport:kex_done":
 		return "keys are there, " + text(e.Text("host_key_fingerprint")) + " " + took(e)
+	case "transport:compressing":
+		return "what is sent is compressed from here on"
+	case "transport:compressed":
+		size := func(field string) string {
+			n, _ := e.Int(field)
+			return Bytes(n)
+		}
+		return fmt.Sprintf("compression: %s out as %s, %s in as %s", size("raw_out"), size("compressed_out"), size("raw_in"), size("compressed_in"))
 	case "userauth:attempt":
 		return "login " + text(e.Text("user_name")) + " by " + text(e.Text("method_name")) + ": " + text(e.Text("result"))
 	case "mux:channel_opened":

@@ -9,6 +9,7 @@ package view
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/adit-ssh/adit/trace"
@@ -40,8 +41,8 @@ type Conn struct {
 
 	end      time.Duration
 	marks    map[string]time.Duration
-	ask      map[string]time.Duration // when a question was sent
-	sent     map[uint32]time.Duration // when a message of Session Manager was, until it is acknowledged
+	ask      map[string][]time.Duration // when questions were sent that wait for an answer, oldest first
+	sent     map[uint32]time.Duration   // when a message of Session Manager was, until it is acknowledged
 	channels map[int]*Channel
 	peers    map[int64]*trace.Entry
 	kex      int
@@ -86,7 +87,7 @@ func Count(entries []trace.Entry) Stats {
 		c := conns[e.Conn]
 		if c == nil {
 			c = &Conn{Number: e.Conn, Role: "client", Start: e.Time, marks: map[string]time.Duration{},
-				ask: map[string]time.Duration{}, sent: map[uint32]time.Duration{}, channels: map[int]*Channel{}, peers: map[int64]*trace.Entry{}}
+				ask: map[string][]time.Duration{}, sent: map[uint32]time.Duration{}, channels: map[int]*Channel{}, peers: map[int64]*trace.Entry{}}
 			conns[e.Conn] = c
 			s.Conns = append(s.Conns, c)
 		}
@@ -240,8 +241,13 @@ var questions = map[string]string{
 
 func (c *Conn) roundTrip(e *trace.Entry) {
 	if e.Dir == "out" {
-		if _, ok := questions[e.Message]; ok && (e.Message != "GLOBAL_REQUEST" || e.Text("want_reply") == "true") {
-			c.ask[e.Message] = e.Time
+		_, ok := questions[e.Message]
+		switch {
+		case !ok || e.Message == "GLOBAL_REQUEST" && e.Text("want_reply") != "true":
+		case strings.HasPrefix(e.Message, "KEX_"): // a wrong guess has no answer
+			c.ask[e.Message] = []time.Duration{e.Time}
+		default:
+			c.ask[e.Message] = append(c.ask[e.Message], e.Time)
 		}
 		return
 	}
@@ -250,12 +256,10 @@ func (c *Conn) roundTrip(e *trace.Entry) {
 		answer = "REQUEST_SUCCESS"
 	}
 	for q, a := range questions {
-		at, asked := c.ask[q]
-		if a != answer || !asked {
-			continue
+		if asked := c.ask[q]; a == answer && len(asked) > 0 {
+			c.ask[q] = asked[1:]
+			c.trip(e.Time-asked[0], q)
 		}
-		delete(c.ask, q)
-		c.trip(e.Time-at, q)
 	}
 }
 

@@ -50,10 +50,8 @@ func (l *Ladder) WriteText(w io.Writer, o TextOptions) error {
 		}
 		fmt.Fprintf(p.w, "connection %d\n", c.number)
 		p.head(c)
-		for _, r := range l.rows {
-			if r.Conn == c.number {
-				p.row(r)
-			}
+		for _, r := range c.rows {
+			p.row(r)
 		}
 	}
 	return p.w.Flush()

@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -255,17 +256,89 @@ func TestPeersOpen(t *testing.T) {
 	s.message(false, &wire.ChannelOpen{Type: wire.ChannelDirectTCPIP, SenderChannel: 70, InitialWindow: 100, MaxPacket: 50,
 		Data: (&wire.DirectTCPIP{Host: "db", Port: 1}).Append(nil)})
 	s.message(true, &wire.ChannelOpenConfirmation{RecipientChannel: 70, SenderChannel: 3, InitialWindow: 100, MaxPacket: 50})
-	l := NewLadder(header(), trace.Entries(s.records))
-	for _, r := range l.rows[1:] {
+	rows := NewLadder(header(), trace.Entries(s.records)).conns[0].rows
+	for _, r := range rows[1:] {
 		if r.Channel != 3 {
 			t.Errorf("%s is of channel %d, want 3", r.Label, r.Channel)
 		}
 	}
-	if r := l.rows[1]; r.from != colClient || r.to != colServer {
+	if r := rows[1]; r.from != colClient || r.to != colServer {
 		t.Errorf("%s goes from %d to %d", r.Label, r.from, r.to)
 	}
-	if far := l.rows[2]; far.from != colServer || far.to != colTarget || !far.inferred {
+	if far := rows[2]; far.from != colServer || far.to != colTarget || !far.inferred {
 		t.Errorf("got %+v, want the server's connection to the target", far)
+	}
+}
+
+// Answers belong to the oldest question, but in a key exchange, where a wrong guess
+// has none.
+func TestRoundTrip(t *testing.T) {
+	s := newStory()
+	s.event(trace.ConnStart{Role: "client"})
+	ask := &wire.GlobalRequest{Type: wire.GlobalTCPIPForward, WantReply: true, Data: (&wire.TCPIPForward{Addr: "a", Port: 1}).Append(nil)}
+	s.message(true, ask)
+	s.message(true, &wire.GlobalRequest{Type: "no-more-sessions@openssh.com"})
+	s.message(true, ask)
+	s.message(true, ask)
+	s.message(false, &wire.RequestSuccess{})
+	s.message(false, &wire.RequestFailure{})
+	s.message(false, &wire.RequestSuccess{})
+	s.message(false, &wire.RequestSuccess{}) // nobody's
+	c := Count(trace.Entries(s.records)).Conns[0]
+	if c.RTT != 3*time.Millisecond || c.RTTOf != "GLOBAL_REQUEST" {
+		t.Errorf("got %v of %s, want 3ms of the second request and its answer", c.RTT, c.RTTOf)
+	}
+	s.event(trace.Packet{Out: true, Num: 30, Phase: wire.PhaseKexShare, Msg: &wire.KexShareInit{}})
+	for range 10 {
+		s.message(true, &wire.Ignore{})
+	}
+	s.event(trace.Packet{Out: true, Num: 30, Phase: wire.PhaseKexShare, Msg: &wire.KexShareInit{}})
+	s.event(trace.Packet{Num: 31, Phase: wire.PhaseKexShare, Msg: &wire.KexShareReply{}})
+	if c := Count(trace.Entries(s.records)).Conns[0]; c.RTT != time.Millisecond || c.RTTOf != "KEX_ECDH_INIT" {
+		t.Errorf("got %v of %s, want 1ms of the second KEX_ECDH_INIT", c.RTT, c.RTTOf)
+	}
+}
+
+// Compression is told in words.
+func TestCompressionLabels(t *testing.T) {
+	s := newStory()
+	s.begin("bastion:22")
+	s.event(trace.Compressing{Effort: 6})
+	s.event(trace.Compressed{RawOut: 2048, CompressedOut: 512, RawIn: 1 << 20, CompressedIn: 1 << 10})
+	var out bytes.Buffer
+	if err := NewLadder(header(), trace.Entries(s.records)).WriteText(&out, TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"what is sent is compressed from here on", "compression: 2.0 KiB out as 512 B, 1.0 MiB in as 1.0 KiB"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+// Where events were lost, the ladder of each connection that goes on says so.
+func TestGap(t *testing.T) {
+	at := func(conn int, e trace.Entry) trace.Entry {
+		e.Conn, e.Channel = conn, -1
+		return e
+	}
+	lost := trace.Entry{Event: "trace:lost", Channel: -1, Fields: []trace.Field{{Name: "events", Value: int64(7)}}}
+	l := NewLadder(header(), []trace.Entry{
+		at(1, trace.Entry{Event: "connection:start"}), at(2, trace.Entry{Event: "connection:start"}), at(1, trace.Entry{Event: "connection:end"}),
+		lost, at(2, trace.Entry{Event: "connection:end"}), at(3, trace.Entry{Event: "connection:start"}),
+	})
+	var text, page bytes.Buffer
+	if err := errors.Join(l.WriteText(&text, TextOptions{}), l.WriteHTML(&page, nil)); err != nil {
+		t.Fatal(err)
+	}
+	_, second, _ := strings.Cut(text.String(), "connection 2\n")
+	if !strings.Contains(second, "7 events are missing here") {
+		t.Errorf("the second connection does not say it:\n%s", text.String())
+	}
+	for name, drawn := range map[string]string{"text": text.String(), "page": page.String()} {
+		if n := strings.Count(drawn, "7 events are missing here"); n != 1 {
+			t.Errorf("%s: said %d times, want once: of the connection that has begun and not ended", name, n)
+		}
 	}
 }
 
