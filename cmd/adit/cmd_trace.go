@@ -32,7 +32,8 @@ format, or a name in front of it, as in text:FILE:
 A level may follow: --trace FILE,data. The levels are conn (dialling, keys, login,
 forwards), channel, packet (every message, the default) and data (channel data,
 too). Passwords, answers and keys are never in a trace; what goes through a
-channel is, with data. FILE "-" of these verbs is standard input.`
+channel is, with data, unless it leads to an agent. FILE "-" of these verbs is
+standard input.`
 
 func traceCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -288,6 +289,10 @@ func writeOut(cmd *cobra.Command, name string, write func(io.Writer) error) erro
 			return err
 		}
 		return w.Flush()
+	}
+	from, err := os.Stat(cmd.Flags().Arg(0))
+	if to, terr := os.Stat(name); err == nil && terr == nil && os.SameFile(from, to) {
+		return fmt.Errorf("-o %s is the trace itself, which would be lost: name another file", name)
 	}
 	f, err := trace.CreatePrivate(name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/adit-ssh/adit/trace"
@@ -219,8 +221,9 @@ func (t *tracing) start() (tracer trace.Tracer, keys io.Writer, end func(), err 
 			end()
 			return nil, nil, func() {}, fmt.Errorf("--keylog: %w", err)
 		}
-		closers = append(closers, func() { f.Close() })
-		keys = f
+		log := &keyLog{f: f}
+		closers = append(closers, log.end)
+		keys = log
 		fmt.Fprintf(os.Stderr, "adit: warning: --keylog: the keys of this connection go to %s: whoever has them and a capture can read everything, passwords too; delete it when you are done\n", t.keylog)
 	}
 	return tracer, keys, end, nil
@@ -263,6 +266,31 @@ type keepOpen struct{ io.Writer }
 
 // Close does nothing.
 func (keepOpen) Close() error { return nil }
+
+// keyLog is a key log that tells, in the end, if it lacks keys.
+type keyLog struct {
+	f *os.File
+
+	mu  sync.Mutex
+	err error // the first; guarded by mu
+}
+
+func (k *keyLog) Write(b []byte) (int, error) {
+	n, err := k.f.Write(b)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.err = cmp.Or(k.err, err)
+	return n, err
+}
+
+func (k *keyLog) end() {
+	err := k.f.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err = cmp.Or(k.err, err); err != nil {
+		fmt.Fprintf(os.Stderr, "adit: warning: --keylog: it is not complete: %v\n", err)
+	}
+}
 
 // openKeyLog opens a file that nobody else may read, to append to.
 func openKeyLog(name string) (*os.File, error) {
