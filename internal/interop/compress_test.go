@@ -76,7 +76,10 @@ func (r *zlibRecorder) check(t *testing.T, compression string) {
 
 // echoText sends textSize bytes of text to an echo, and has them back, with their
 // hash. Half-closing is other tests' matter: libssh's client loses data by it.
-func echoText(s testpeer.Stream) error {
+func echoText(s testpeer.Stream) error { return echoed(s, textSize, 1) }
+
+// echoed is echoText for size bytes; each seed has other lines.
+func echoed(s testpeer.Stream, size int64, seed int) error {
 	sent, got := sha256.New(), sha256.New()
 	var werr error
 	var wg sync.WaitGroup
@@ -86,14 +89,14 @@ func echoText(s testpeer.Stream) error {
 		wg.Go(func() {
 			b := bufio.NewWriterSize(w, 16<<10)
 			for i := 0; ; i++ {
-				if _, err := fmt.Fprintf(b, "%8d a line as databases send them, %x\n", i, i*i*i); err != nil {
+				if _, err := fmt.Fprintf(b, "%8d a line as databases send them, %x\n", i, i*i*i*seed); err != nil {
 					return
 				}
 			}
 		})
-		_, werr = io.CopyN(io.MultiWriter(s, sent), r, textSize)
+		_, werr = io.CopyN(io.MultiWriter(s, sent), r, size)
 	})
-	_, rerr := io.CopyN(got, s, textSize)
+	_, rerr := io.CopyN(got, s, size)
 	s.CloseWrite()
 	wg.Wait()
 	switch {
@@ -183,5 +186,57 @@ func TestCompressionServer(t *testing.T) {
 				r.check(t, "zlib@openssh.com")
 			})
 		}
+	}
+}
+
+// Many channels at once, with small messages among them, get through key exchanges
+// that both sides ask for all the time.
+func TestCompressionOfMany(t *testing.T) {
+	const rekeyAt, channels, size = 64 << 10, 40, 300_000
+	for _, p := range []struct {
+		name  string
+		start func(t *testing.T) *testpeer.Endpoint
+	}{
+		{"adit serve", func(t *testing.T) *testpeer.Endpoint {
+			key := testpeer.NewKey(t, "ed25519")
+			e, _ := startBastionFor(t, key, key.Line(), bastion.Config{RekeyBytes: rekeyAt})
+			return e
+		}},
+		{"sshd", func(t *testing.T) *testpeer.Endpoint {
+			return &testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"RekeyLimit 64K"}}).Endpoint
+		}},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			e := p.start(t)
+			ctx, r, echo := withLimit(t), newZlibRecorder(), testpeer.EchoTarget(t).Addr
+			c, err := adit.Dial(ctx, e.User+"@"+e.Addr, &adit.Config{Keys: adit.Keys(e.Key.Signer), RekeyBytes: rekeyAt, Compression: true,
+				CheckHostKey: adit.FixedHostKey(e.HostKeys[0]), Tracer: r})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			var wg sync.WaitGroup
+			for i := range channels {
+				wg.Go(func() {
+					if err := through(c, echo)(ctx, func(s testpeer.Stream) error { return echoed(s, size, 1+i*i*7919) }); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Go(func() {
+				for range 200 {
+					if _, _, err := c.SendRequest(ctx, "keepalive@openssh.com", true, nil); err != nil {
+						t.Errorf("keepalive: %v", err)
+						return
+					}
+				}
+			})
+			wg.Wait()
+			c.Close()
+			if r.rekeys() < 3 { // what is on its way when one is due comes first
+				t.Errorf("%d key exchanges, want several; %+v", r.rekeys(), r.summary)
+			}
+		})
 	}
 }

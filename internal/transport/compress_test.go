@@ -178,6 +178,35 @@ func numbered(t *testing.T, from, to *Conn) {
 	}
 }
 
+// The server's success and what it compresses behind it may come in one segment.
+func TestCompressedBehindSuccess(t *testing.T) {
+	a, b := tcpPipe(t)
+	c, s := connect(t, a, b, Config{Compression: zlibFirst}, Config{})
+	s.Cork()
+	sent := []wire.Msg{&wire.UserauthSuccess{}}
+	for i := range 3 {
+		sent = append(sent, &wire.GlobalRequest{Type: strings.Repeat("x", 100*i)})
+	}
+	for _, m := range sent {
+		if err := s.WritePacket(m.Append(nil), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Uncork()
+	for i, m := range sent {
+		p, err := c.ReadBuffered()
+		if i == 0 {
+			p, err = c.ReadPacket()
+		}
+		if err != nil || !bytes.Equal(p, m.Append(nil)) {
+			t.Fatalf("message %d: %q, %v", i, p, err)
+		}
+	}
+	if raw, compressed := saved(s); raw == 0 || compressed > raw/2 {
+		t.Errorf("%d bytes were sent as %d", raw, compressed)
+	}
+}
+
 // A key exchange that falls due before the login waits for it: what is on its way
 // when the login succeeds can't be told from what comes after.
 func TestRekeyWaitsForLogin(t *testing.T) {
