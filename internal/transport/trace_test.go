@@ -67,11 +67,11 @@ func TestTraceOfAgents(t *testing.T) {
 	}
 	event(false, &wire.ChannelOpen{Type: wire.ChannelAuthAgentOpenSSH, SenderChannel: 9})
 	event(true, &wire.ChannelOpenFailure{RecipientChannel: 9})
+	if len(c.agents.ours)+len(c.agents.peers) > 0 {
+		t.Errorf("numbers are kept: %v, %v", c.agents.ours, c.agents.peers)
+	}
 	event(false, &wire.ChannelOpen{Type: wire.ChannelForwardedTCPIP, SenderChannel: 9})
 	event(true, &wire.ChannelOpenConfirmation{RecipientChannel: 9, SenderChannel: 4})
 	check("a forward after a refused agent", 9, true, true)
 	check("a forward after a refused agent", 4, false, true)
-	if len(c.agents.ours)+len(c.agents.peers) > 0 {
-		t.Errorf("numbers are kept: %v, %v", c.agents.ours, c.agents.peers)
-	}
 }
