@@ -217,6 +217,21 @@ func (s *slow) Write(p []byte) (int, error) {
 	return s.buffer.Write(p)
 }
 
+// goOn lets the disk write all, closes the trace, and reads it.
+func (s *slow) goOn(t *testing.T, f *File) (*Reader, []Entry, error) {
+	t.Helper()
+	close(s.may)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := NewReader(&s.Buffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := r.ReadAll()
+	return r, all, err
+}
+
 // A disk that hangs does not hold up who traces, costs bounded memory, and the
 // trace says what it lacks, and where.
 func TestSlowDisk(t *testing.T) {
@@ -228,15 +243,7 @@ func TestSlowDisk(t *testing.T) {
 	for range limit + 7 {
 		one.Trace(time.Now(), ChannelClosed{Type: "x"})
 	}
-	close(w.may)
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := NewReader(&w.Buffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := r.ReadAll()
+	r, all, err := w.goOn(t, f)
 	if err != nil || len(all) != limit || r.Lost() != 7 {
 		t.Errorf("%d entries, %d lost, %v; want %d and 7", len(all), r.Lost(), err, limit)
 	}
@@ -255,16 +262,8 @@ func TestSlowDiskAndLongMessages(t *testing.T) {
 		one.Trace(time.Now(), data) // of which nothing is kept
 		one.Trace(time.Now(), Packet{Num: 4, Size: long, Msg: &wire.Debug{}})
 	}
-	close(w.may)
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := NewReader(&w.Buffer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r, all, err := w.goOn(t, f)
 	found := map[string]int{}
-	all, err := r.ReadAll()
 	for _, e := range all {
 		found[e.Message]++
 	}
