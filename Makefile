@@ -61,6 +61,7 @@ helpers: ## a thousand runs of proxy commands and their helpers, which must leav
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios
 	$(GO) run ./bench $(ARGS)
+	$(GO) test -run '^$$' -bench '^BenchmarkTrace$$' -benchtime 300x -count 3 ./internal/transport # what tracing costs
 
 .PHONY: cover
 cover: ## coverage of the tests, by function
