@@ -26,6 +26,7 @@ type bench struct {
 	gw      *ssmgw.Gateway
 	target  func(net.Conn) // what the agent reaches
 	options Options
+	late    func() // before each new WebSocket, if not nil
 	id      string
 }
 
@@ -46,6 +47,9 @@ func (b *bench) start(ctx context.Context, document string, parameters map[strin
 	o := b.options
 	o.Connect = func(_ context.Context, again bool, _ func() bool) (Messages, error) {
 		if again {
+			if b.late != nil {
+				b.late()
+			}
 			if token, err = b.gw.ResumeSession(id); err != nil {
 				return nil, err
 			}

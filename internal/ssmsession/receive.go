@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/adit-ssh/adit/internal/ssmwire"
 )
@@ -28,6 +29,7 @@ type receiver struct {
 	ahead    map[int64]early
 	held     int // bytes in ahead
 	bad      int // frames in a row
+	tail     tail
 }
 
 // early is a message that came before its turn.
@@ -82,7 +84,7 @@ func (s *Session) acknowledgedLocked(payload []byte) {
 	}
 	if s.out.ackedLocked(a.Sequence, s.now()) {
 		if s.refusal != nil && len(s.out.kept) == 0 {
-			s.endLocked(s.refusal) // the agent knows
+			s.endLocked(s.refusal)
 			return
 		}
 		s.wakeWriter()
@@ -107,6 +109,7 @@ func (s *Session) outputLocked(f *ssmwire.Frame) error {
 			}
 			r.ahead[f.Sequence] = early{f.PayloadType, bytes.Clone(f.Payload)}
 			r.held += cost
+			r.tail.overtaken = true
 		}
 		s.ackLocked(f)
 		return nil
@@ -115,6 +118,7 @@ func (s *Session) outputLocked(f *ssmwire.Frame) error {
 	// behind it waits in the network.
 	s.ackLocked(f)
 	r.expected++
+	r.tail.came(s.now())
 	if err := s.deliverLocked(f.PayloadType, f.Payload); err != nil {
 		return err
 	}
@@ -123,7 +127,9 @@ func (s *Session) outputLocked(f *ssmwire.Frame) error {
 		if !ok {
 			return nil
 		}
-		delete(r.ahead, r.expected)
+		if delete(r.ahead, r.expected); len(r.ahead) == 0 && r.tail.overtaken {
+			r.tail.doubt = time.Time{} // the gap was all that was lost
+		}
 		r.held -= len(e.payload) + perMessage
 		r.expected++
 		if err := s.deliverLocked(e.payloadType, e.payload); err != nil {
@@ -204,6 +210,8 @@ func (s *Session) channelClosedLocked(output string) error {
 		err = &ClosedError{""}
 	case s.kind.Properties.Type == ssmwire.LocalPortForwarding && !s.closing:
 		err = &ClosedError{""} // the target's end is not told in these
+	case s.now().Before(s.in.tail.doubt) && !s.closing:
+		err = errUnsure
 	}
 	s.endLocked(err)
 	return errEnded
@@ -212,5 +220,6 @@ func (s *Session) channelClosedLocked(output string) error {
 var (
 	errEnded     = errors.New("session has ended")
 	errTruncated = errors.New("session was closed before all data had come")
+	errUnsure    = errors.New("session was closed just after its connection had been renewed: what the target sent last may be missing")
 	errEncrypted = errors.New("the session is encrypted with a KMS key, which adit does not do: use a document of type Port, which never is")
 )

@@ -94,6 +94,7 @@ func (s *Session) connect(again bool, wait *time.Duration) (Messages, error) {
 			away := s.now().Sub(began)
 			s.mu.Lock()
 			s.out.progress = s.out.progress.Add(away)
+			s.in.tail.renewed(s.now())
 			s.mu.Unlock()
 			return m, nil
 		}

@@ -288,7 +288,8 @@ func (s *Session) wakeWriter() {
 }
 
 // Read returns what the target has sent: io.EOF after it has closed, and an error
-// when the session ended otherwise. All that came before comes first.
+// when the session ended otherwise, or when it closed just after a WebSocket was lost,
+// perhaps with its last bytes. All that came before comes first.
 func (s *Session) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
