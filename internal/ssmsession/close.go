@@ -35,20 +35,20 @@ func (s *Session) Close() error {
 		return nil
 	}
 	defer close(s.closed)
-	terminated := s.finishLocked()
+	s.finishLocked()
 	unsent := s.out.queue.n
 	for _, m := range s.out.kept {
 		if !m.acked && m.payloadType == ssmwire.PayloadData {
 			unsent += m.size
 		}
 	}
-	ended := s.state == stateEnded
-	if ended && s.err == nil {
+	if s.state == stateEnded && s.err == nil {
 		unsent = 0 // the target left first, and knows what it read
 	}
 	s.endLocked(nil)
+	over := s.over
 	s.mu.Unlock()
-	if !terminated && !ended && s.o.Terminate != nil {
+	if !over && s.o.Terminate != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.lifetime), terminateLimit)
 		s.o.Terminate(ctx) // if it fails, the session's idle time ends it
 		cancel()
@@ -61,11 +61,10 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// finishLocked sends what is left and then the message that ends the session. It
-// reports whether the agent has that.
-func (s *Session) finishLocked() (terminated bool) {
+// finishLocked sends what is left and then the message that ends the session.
+func (s *Session) finishLocked() {
 	if s.state != stateOpen {
-		return false
+		return
 	}
 	var last *message
 	if ssmwire.Newer(s.agentVersion, ssmwire.AgentTerminates) {
@@ -87,12 +86,12 @@ func (s *Session) finishLocked() (terminated bool) {
 		}
 		left := min(progress.Add(closeQuiet).Sub(now), end.Sub(now))
 		if left <= 0 {
-			return false
+			return
 		}
 		timer.Reset(left)
 		s.changed.Wait()
 	}
-	return last != nil && last.acked || s.state == stateEnded
+	s.over = s.over || last != nil && last.acked
 }
 
 // look wakes who waits on changed, so that they look at the clock.

@@ -84,6 +84,7 @@ func (s *Session) acknowledgedLocked(payload []byte) {
 	}
 	if s.out.ackedLocked(a.Sequence, s.now()) {
 		if s.refusal != nil && len(s.out.kept) == 0 {
+			s.over = true // the agent knows
 			s.endLocked(s.refusal)
 			return
 		}
@@ -197,6 +198,7 @@ func (s *Session) waitLocked() {
 
 // channelClosedLocked ends the session as the gateway says.
 func (s *Session) channelClosedLocked(output string) error {
+	s.over = true
 	if len(output) > maxCloseText {
 		output = output[:maxCloseText]
 	}

@@ -39,6 +39,7 @@ func (s *Session) run() {
 		m, err := s.connect(again, &wait)
 		if err != nil {
 			s.mu.Lock()
+			s.over = s.over || errors.Is(err, ErrOver)
 			s.endLocked(err)
 			s.mu.Unlock()
 			return

@@ -147,6 +147,7 @@ type Session struct {
 	greeted  bool
 	refusal  error // that we told the agent
 	closing  bool  // Close was called
+	over     bool  // the other side has ended it, or knows that it has ended
 	cut      bool  // this WebSocket is given up
 	blocked  bool  // the reader waits for Read
 	in       receiver
@@ -194,11 +195,13 @@ func Start(ctx context.Context, o Options) (*Session, error) {
 		return s, nil
 	case <-s.done:
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.opened {
+		opened, err := s.opened, s.err
+		s.mu.Unlock()
+		if opened {
 			return s, nil // and it has ended since; what it sent can be read
 		}
-		return nil, s.err
+		s.Close() // the agent may have a worker for it
+		return nil, err
 	case <-ctx.Done():
 	}
 	s.mu.Lock()

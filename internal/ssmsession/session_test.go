@@ -476,3 +476,41 @@ func TestRTT(t *testing.T) {
 		t.Errorf("after a sample %v, want %v", got, rtoMin)
 	}
 }
+
+// What has not ended by the other side's doing is ended by the API: AWS would keep the
+// agent's connection to the target for 20 minutes.
+func TestTerminatesWhatItGivesUp(t *testing.T) {
+	counting := func(n *int) func(context.Context) error {
+		return func(context.Context) error { *n++; return nil }
+	}
+	t.Run("no WebSocket", func(t *testing.T) {
+		n, refused := 0, errors.New("403")
+		_, err := Start(t.Context(), Options{Terminate: counting(&n), Connect: func(context.Context, bool, func() bool) (Messages, error) { return nil, refused }})
+		if !errors.Is(err, refused) || n != 1 {
+			t.Errorf("%v, terminated %d times", err, n)
+		}
+	})
+	for _, c := range []struct {
+		name string
+		end  func(p *script)
+		want int
+	}{
+		{"stalled", func(p *script) { p.s.Write([]byte("x")) }, 1},
+		{"nonsense", func(p *script) { p.control(ssmwire.ChannelClosed, "nonsense") }, 1},
+		{"closed by the gateway", func(p *script) { p.control(ssmwire.ChannelClosed, `{"Output":"x"}`) }, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := 0
+			scripted(t, Options{Terminate: counting(&n)}, func(p *script) {
+				c.end(p)
+				if _, err := p.s.Read(make([]byte, 1)); err == nil {
+					t.Error("it goes on")
+				}
+				p.s.Close()
+			})
+			if n != c.want {
+				t.Errorf("terminated %d times, want %d", n, c.want)
+			}
+		})
+	}
+}
