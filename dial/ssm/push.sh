@@ -2,7 +2,7 @@
 # these variables set before it. It leaves nothing behind but a log of AWS's.
 #
 #   adit_act   add: add the line, and remove it after adit_life seconds, whatever
-#              becomes of adit; remove: remove it now
+#              becomes of adit, or as soon as that works; remove: remove it now
 #   adit_user  whose authorized_keys it is
 #   adit_mark  what tells the line from all others
 #   adit_line  the line
@@ -25,6 +25,8 @@ export adit_act adit_mark adit_line adit_dir
 adit_do=$(cat <<'END'
 set -eu
 umask 077
+LC_ALL=C # lines are bytes, whatever a comment in them is written in
+export LC_ALL
 file=$adit_dir/authorized_keys
 if [ "$adit_act" = add ]; then
 	[ -d "$adit_dir" ] || mkdir "$adit_dir"
@@ -34,18 +36,27 @@ fi
 # One change at a time, so that none is lost.
 exec 9<"$adit_dir"
 if command -v flock >/dev/null; then flock -w 5 9 || :; fi
+file=$(readlink -f "$file" 2>/dev/null || echo "$file")
 if [ "$adit_act" = add ]; then
+	if [ ! -w "${file%/*}" ]; then
+		printf 'the key could not be removed again, since the user may not write in %s\n' "${file%/*}" >&2
+		exit 66
+	fi
+	if [ -f "$file" ] && grep -qF -- "$adit_mark" "$file"; then exit 0; fi
 	[ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo >>"$file"
 	printf '%s\n' "$adit_line" >>"$file"
 	if command -v restorecon >/dev/null; then restorecon "$adit_dir" "$file" 2>/dev/null || :; fi
 	exit 0
 fi
 grep -qF -- "$adit_mark" "$file" || exit 0
-file=$(readlink -f "$file" 2>/dev/null || echo "$file")
 left=$(mktemp "$file.XXXXXX")
+trap 'rm -f "$left"' EXIT
+before=$(cksum <"$file")
 cp -p "$file" "$left"
-grep -vF -- "$adit_mark" "$file" >"$left" || [ $? -eq 1 ]
-if [ -s "$left" ]; then mv -f "$left" "$file"; else rm -f "$left" "$file"; fi
+sed "/$adit_mark/d" "$file" >"$left"
+# Not everybody who writes there has our lock.
+[ "$(cksum <"$file")" = "$before" ]
+if [ -s "$left" ]; then mv -f "$left" "$file"; else rm -f "$file"; fi
 END
 )
 as_user() {
@@ -63,5 +74,9 @@ as_user
 	trap '' HUP
 	sleep "$adit_life"
 	adit_act=remove
-	as_user
+	adit_tries=60
+	until as_user || [ "$adit_tries" -eq 0 ]; do
+		adit_tries=$((adit_tries - 1))
+		sleep "$adit_life"
+	done
 ) </dev/null >/dev/null 2>&1 &

@@ -37,6 +37,8 @@ func TestPushScript(t *testing.T) {
 	for _, c := range []struct{ name, before, with, after string }{
 		{"no file", "", testKey + " adit-1\n", ""},
 		{"a file", "ssh-rsa A me\n", "ssh-rsa A me\n" + testKey + " adit-1\n", "ssh-rsa A me\n"},
+		{"a comment in Latin-1", "ssh-rsa A j\xf6rg\nssh-rsa B me\n", "ssh-rsa A j\xf6rg\nssh-rsa B me\n" + testKey + " adit-1\n", "ssh-rsa A j\xf6rg\nssh-rsa B me\n"},
+		{"a NUL", "ssh-rsa A\x00 me\n", "ssh-rsa A\x00 me\n" + testKey + " adit-1\n", "ssh-rsa A\x00 me\n"},
 		{"no newline at its end", "# x\nssh-rsa A me", "# x\nssh-rsa A me\n" + testKey + " adit-1\n", "# x\nssh-rsa A me\n"},
 	} {
 		for _, expires := range []bool{false, true} {
@@ -74,7 +76,7 @@ func TestPushScript(t *testing.T) {
 					t.Errorf("afterwards %q, want %q", got, c.after)
 				}
 				if info, err := os.Stat(file); c.after != "" && (err != nil || info.Mode().Perm() != mode) {
-					t.Errorf("afterwards its mode is %v, %v; want %v", info.Mode(), err, mode)
+					t.Errorf("afterwards its mode is %v, %v; want %v", info, err, mode)
 				}
 				if left, _ := filepath.Glob(file + ".*"); left != nil {
 					t.Errorf("left behind: %q", left)
@@ -97,6 +99,58 @@ func TestPushScriptFollowsLinks(t *testing.T) {
 	run(t, m, p.script("remove"))
 	if to, err := os.Readlink(link); err != nil || to != real || m.AuthorizedKeys() != "ssh-rsa A me\n" {
 		t.Errorf("%q, %v, %q", to, err, m.AuthorizedKeys())
+	}
+}
+
+// A disk that is full, or somebody who writes there at the same time, costs nobody's
+// keys, leaves nothing lying about, and does not let the key stay for good.
+func TestPushScriptTriesAgain(t *testing.T) {
+	const mine = "ssh-rsa A me\n"
+	for _, c := range []struct{ name, command, script, left string }{
+		{"a full disk", "cp", `echo "no space left on device" >&2; exit 1`, mine},
+		{"a full disk for the rest", "sed", `echo x; echo "no space left on device" >&2; exit 4`, mine},
+		{"somebody else", "sed", `/bin/sed "$@"; echo "ssh-rsa B new" >>"$HERE"`, mine + "ssh-rsa B new\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := ssmgw.NewMachine(t)
+			file := filepath.Join(m.Home, ".ssh", "authorized_keys")
+			if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(mine), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			once := filepath.Join(t.TempDir(), "once")
+			m.Command(t, c.command, `HERE=`+file+`; [ ! -e `+once+` ] || exec /bin/`+c.command+` "$@"; : >`+once+"\n"+c.script)
+			p := pushedTo(m, "adit-1")
+			run(t, m, p.script("add"))
+			if _, status := m.Run(p.script("remove")); status == 0 {
+				t.Error("it was removed")
+			}
+			if got := m.AuthorizedKeys(); !strings.HasPrefix(got, mine) || !strings.Contains(got, "adit-1") {
+				t.Errorf("it is now %q", got)
+			}
+			if left, _ := filepath.Glob(file + ".*"); left != nil {
+				t.Errorf("left behind: %q", left)
+			}
+			os.Remove(once)
+			os.WriteFile(file, []byte(mine+testKey+" adit-1\n"), 0o600)
+			m.Expire()
+			if got := m.AuthorizedKeys(); got != c.left {
+				t.Errorf("at last %q, want %q", got, c.left)
+			}
+			if left, _ := filepath.Glob(file + ".*"); left != nil {
+				t.Errorf("left behind: %q", left)
+			}
+		})
+	}
+}
+
+// A command that AWS was asked for twice, since its first answer was lost, adds one line.
+func TestPushScriptTwice(t *testing.T) {
+	m := ssmgw.NewMachine(t)
+	p := pushedTo(m, "adit-1")
+	run(t, m, p.script("add"))
+	run(t, m, p.script("add"))
+	if got, want := m.AuthorizedKeys(), testKey+" adit-1\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -278,6 +332,20 @@ func TestPushScriptAsUser(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	run(t, m, p.script("remove"))
+	// What could not be removed again is not added.
+	keys := filepath.Join(filepath.Dir(m.Home), "keys")
+	theirs := filepath.Join(keys, "nobody")
+	toTheirs := filepath.Join(m.Home, ".ssh", "authorized_keys")
+	if err := errors.Join(os.Mkdir(keys, 0o755), os.WriteFile(theirs, []byte("ssh-rsa A me\n"), 0o644), os.Chown(theirs, 65534, 65534), os.Symlink(theirs, toTheirs)); err != nil {
+		t.Fatal(err)
+	}
+	if stderr, status := m.Run(p.script("add")); status != 66 || !strings.Contains(stderr, "could not be removed again, since the user may not write in "+keys) {
+		t.Errorf("status %d, %q", status, stderr)
+	}
+	if b, _ := os.ReadFile(theirs); string(b) != "ssh-rsa A me\n" {
+		t.Errorf("it is now %q", b)
+	}
+	os.Remove(toTheirs)
 	// A link to what is root's leads nowhere.
 	secret := filepath.Join(t.TempDir(), "roots")
 	link := filepath.Join(m.Home, ".ssh", "authorized_keys")

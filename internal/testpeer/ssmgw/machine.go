@@ -72,7 +72,7 @@ func (m *Machine) Run(script string) (stderr string, status int) {
 	m.mu.Unlock()
 	defer held.Close()
 	cmd := exec.Command("sh", "-c", script)
-	cmd.Env = []string{"PATH=" + m.path + ":" + os.Getenv("PATH"), "HOME=/nonexistent"}
+	cmd.Env = []string{"LANG=C.UTF-8", "PATH=" + m.path + ":" + os.Getenv("PATH"), "HOME=/nonexistent"}
 	cmd.ExtraFiles = []*os.File{held} // of all that it starts
 	var text bytes.Buffer
 	cmd.Stderr = &text
