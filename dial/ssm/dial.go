@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/ssmsession"
@@ -70,7 +71,7 @@ func (s *Service) dial(ctx context.Context, o Options, forNode string) (net.Conn
 	if !session.Multiplexed() {
 		return &conn{session, s, o.Target}, nil
 	}
-	m, err := newMux(session)
+	m, err := s.newMux(session, o.Target)
 	if err == nil {
 		var c net.Conn
 		if c, err = m.open(); err == nil {
@@ -128,7 +129,8 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 	if err != nil {
 		return nil, s.startError(ctx, o.Target, id, err)
 	}
-	r := &resumer{service: s, id: started.SessionID, stream: started.StreamURL, token: started.TokenValue, client: newUUID()}
+	r := &resumer{id: started.SessionID, stream: started.StreamURL, token: started.TokenValue, client: newUUID()}
+	r.service.Store(s)
 	session, err := ssmsession.Start(ctx, ssmsession.Options{Connect: rec.connecting(r.connect), Terminate: r.terminate, MaxChunk: o.MaxChunk, Waiting: o.waiting()})
 	rec.greeted(session, err)
 	if err != nil {
@@ -176,17 +178,21 @@ func (s *Service) startError(ctx context.Context, target, id string, err error) 
 
 // resumer opens a session's data channels, one after the other.
 type resumer struct {
-	service           *Service
-	id, stream, token string
-	client            string // the same for the session's whole life
+	// Immutable.
+	id, client string // the same for the session's whole life
+	// Owned by connect.
+	stream, token string
+	// Atomic: has the last credentials.
+	service atomic.Pointer[Service]
 }
 
 // connect implements ssmsession.Options.Connect. Credentials are read anew each
 // time: the first ones have often expired by then.
 func (r *resumer) connect(ctx context.Context, again bool, blocked func() bool) (ssmsession.Messages, error) {
-	s := r.service
+	s := r.service.Load()
 	if again {
 		s = s.again(ctx)
+		r.service.Store(s)
 		var out dataChannel
 		err := s.api.call(ctx, "ResumeSession", &resumeSession{r.id}, &out)
 		if refusedWith(err, "DoesNotExistException") || err == nil && out.TokenValue == "" {
@@ -206,7 +212,7 @@ func (r *resumer) connect(ctx context.Context, again bool, blocked func() bool) 
 
 // terminate implements ssmsession.Options.Terminate.
 func (r *resumer) terminate(ctx context.Context) error {
-	return r.service.api.call(ctx, "TerminateSession", &resumeSession{r.id}, nil)
+	return r.service.Load().api.call(ctx, "TerminateSession", &resumeSession{r.id}, nil)
 }
 
 func newUUID() string {

@@ -102,20 +102,26 @@ use_dualstack_endpoint = true
 
 // Data channels are looked for where a partition has them.
 func TestPartitions(t *testing.T) {
-	for host, want := range map[string]bool{
-		"ssmmessages.eu-central-1.amazonaws.com":  true,
-		"ssmmessages.eu-central-1.api.aws":        true,
-		"ssmmessages.eusc-de-east-1.amazonaws.eu": true,
-		"ssmmessages.us-iso-east-1.c2s.ic.gov":    true,
-		"SSMMESSAGES.cn-north-1.amazonaws.com.cn": true,
-		"ssmmessages.example.org":                 false,
-		"ssmmessages.amazonaws.com.example.org":   false,
-		"ssm.eu-central-1.amazonaws.com":          false,
-		"amazonaws.com":                           false,
-		"ssmmessagesamazonaws.com":                false,
+	for _, c := range []struct {
+		host, region string
+		want         bool
+	}{
+		{"ssmmessages.eu-central-1.amazonaws.com", "eu-central-1", true},
+		{"ssmmessages.eu-central-1.api.aws", "eu-central-1", true},
+		{"ssmmessages-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true},
+		{"ssmmessages.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", true},
+		{"ssmmessages.us-iso-east-1.c2s.ic.gov", "us-iso-east-1", true},
+		{"SSMMESSAGES.cn-north-1.amazonaws.com.cn", "cn-north-1", true},
+		{"vpce-1.ssmmessages.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1", true},
+		{"ssmmessages.eu-central-1.amazonaws.com", "eu-west-1", false},
+		{"ssmmessages.eu-central-1.example.org", "eu-central-1", false},
+		{"ssmmessages.eu-central-1.amazonaws.com.example.org", "eu-central-1", false},
+		{"ssm.eu-central-1.amazonaws.com", "eu-central-1", false},
+		{"amazonaws.com", "", false},
+		{"ssmmessagesamazonaws.com", "", false},
 	} {
-		if got := awsMessages(host); got != want {
-			t.Errorf("awsMessages(%q) = %v", host, got)
+		if got := awsMessages(c.host, c.region); got != c.want {
+			t.Errorf("awsMessages(%q, %q) = %v", c.host, c.region, got)
 		}
 	}
 }

@@ -1,12 +1,8 @@
 package ssm
 
-import (
-	"net/url"
-	"testing"
-)
+import "net/url"
 
-// regional is an API at the region's own endpoint; nobody calls it.
-func regional(t *testing.T) *caller {
-	t.Helper()
-	return &caller{base: &url.URL{Scheme: "https", Host: "ssm.eu-central-1.amazonaws.com", Path: "/"}}
+// regional is an API at a region's own endpoint; nobody calls it.
+func regional(region string) *caller {
+	return &caller{region: region, base: &url.URL{Scheme: "https", Host: "ssm." + region + ".amazonaws.com", Path: "/"}}
 }

@@ -70,7 +70,9 @@ func load(ctx context.Context, c Config) (*Service, error) {
 	if s.api, err = s.newCaller(systemsManager, c.EndpointSSM); err != nil {
 		return nil, s.fail("AWS configuration", "", err)
 	}
-	s.http = &http.Client{Transport: s.transport()}
+	s.http = &http.Client{Transport: s.transport(), CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // the session's token is for the host that was checked
+	}}
 	return s, nil
 }
 

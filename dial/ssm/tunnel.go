@@ -28,15 +28,16 @@ func muxConfig(keepAlive bool) *smux.Config {
 type mux struct {
 	session *ssmsession.Session
 	smux    *smux.Session
+	explain func(error) error // makes what ended the session an Error
 }
 
-func newMux(session *ssmsession.Session) (*mux, error) {
-	s, err := smux.Client(session, muxConfig(session.KeepAlive()))
+func (s *Service) newMux(session *ssmsession.Session, target string) (*mux, error) {
+	m, err := smux.Client(session, muxConfig(session.KeepAlive()))
 	if err != nil {
 		session.Close()
 		return nil, err
 	}
-	return &mux{session, s}, nil
+	return &mux{session, m, func(err error) error { return s.fail("session with", target, err) }}, nil
 }
 
 func (m *mux) open() (net.Conn, error) {
@@ -44,7 +45,7 @@ func (m *mux) open() (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(m.session.Err(), err)
 	}
-	return &stream{Stream: c, mux: m.smux, session: m.session, refused: m.session.Refusals()}, nil
+	return &stream{Stream: c, mux: m, refused: m.session.Refusals()}, nil
 }
 
 // alive reports whether streams can be opened.
@@ -67,8 +68,7 @@ func (m *mux) close() error {
 // ends its direction, both are over.
 type stream struct {
 	*smux.Stream
-	mux     *smux.Session
-	session *ssmsession.Session
+	mux     *mux
 	refused int // refusals of the session's when it was opened
 
 	mu  sync.Mutex
@@ -84,7 +84,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if n > 0 {
 		s.got = true
 	}
-	if err != nil && !s.got && s.session.Refusals() > s.refused {
+	if err != nil && !s.got && s.mux.session.Refusals() > s.refused {
 		return n, &net.OpError{Op: "dial", Net: "ssm", Err: errUnreached}
 	}
 	return n, s.explain(err)
@@ -100,13 +100,13 @@ func (s *stream) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if ended := s.session.Err(); ended != nil {
-		return ended
+	if ended := s.mux.session.Err(); ended != nil {
+		return s.mux.explain(ended)
 	}
 	switch {
 	case errors.Is(err, smux.ErrTimeout):
 		return os.ErrDeadlineExceeded
-	case err == io.EOF && s.mux.IsClosed():
+	case err == io.EOF && s.mux.smux.IsClosed():
 		return io.ErrUnexpectedEOF // smux says the same of both
 	}
 	return err
@@ -151,7 +151,7 @@ func (s *Service) Tunnel(ctx context.Context, o Options) (*Tunnel, error) {
 		session.Close() // one for each connection is started then
 		return t, nil
 	}
-	t.mux, err = newMux(session)
+	t.mux, err = s.newMux(session, o.Target)
 	return t, s.fail("smux", o.Target, err)
 }
 
@@ -219,7 +219,7 @@ func (t *Tunnel) renew(ctx context.Context, old *mux) error {
 		session.Close()
 		return fmt.Errorf("the agent of %s no longer multiplexes", t.o.Target)
 	}
-	m, err := newMux(session)
+	m, err := t.service.newMux(session, t.o.Target)
 	if err != nil {
 		return err
 	}

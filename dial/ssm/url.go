@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -28,29 +27,44 @@ func (s *Service) streamURL(stream string) (*url.URL, error) {
 		}
 		u.Host = own.Host
 		u.Scheme = map[string]string{"https": "wss", "wss": "wss", "http": "ws", "ws": "ws"}[own.Scheme]
-		return u, nil
+		return plainHost(u), nil
 	}
 	if loopback(u.Hostname()) && (u.Scheme == "ws" || u.Scheme == "wss") {
 		if loopback(s.api.base.Hostname()) {
 			return u, nil
 		}
 	}
-	if u.Scheme != "wss" || (u.Port() != "" && u.Port() != "443") || !awsMessages(u.Hostname()) {
+	if u = plainHost(u); u.Scheme != "wss" || u.Port() != "" || !awsMessages(u.Hostname(), s.api.region) {
 		return nil, fmt.Errorf("%w: its host is %q", errForeignStream, u.Host)
 	}
 	return u, nil
 }
 
-// awsMessages reports whether a host is one of AWS's ssmmessages service, VPC
-// endpoints included.
-func awsMessages(host string) bool {
+// plainHost leaves out a port that goes without saying, as signatures do.
+func plainHost(u *url.URL) *url.URL {
+	u.Host = strings.TrimSuffix(u.Host, map[string]string{"wss": ":443", "ws": ":80"}[u.Scheme])
+	return u
+}
+
+// awsMessages reports whether a host is AWS's ssmmessages service in a region, or a VPC
+// endpoint of it. Other names below AWS's domains are anybody's: a bucket, a database.
+func awsMessages(host, region string) bool {
 	host = strings.ToLower(host)
 	for _, p := range partitions {
 		for _, suffix := range []string{p.suffix, p.dualStack} {
-			if before, ok := strings.CutSuffix(host, "."+suffix); ok {
-				labels := strings.Split(before, ".")
-				return slices.Contains(labels, "ssmmessages") || slices.Contains(labels, "ssmmessages-fips")
+			before, ok := strings.CutSuffix(host, "."+suffix)
+			if !ok {
+				continue
 			}
+			if endpoint, private := strings.CutSuffix(before, ".vpce"); private {
+				name, rest, _ := strings.Cut(endpoint, ".")
+				if !strings.HasPrefix(name, "vpce-") {
+					return false
+				}
+				before = rest
+			}
+			service, of, _ := strings.Cut(before, ".")
+			return (service == "ssmmessages" || service == "ssmmessages-fips") && of == strings.ToLower(region)
 		}
 	}
 	return false

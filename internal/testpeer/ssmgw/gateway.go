@@ -1,6 +1,7 @@
 package ssmgw
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,11 @@ type Gateway struct {
 	// Refuse has the errors of API actions, such as ssm:StartSession, that fail: a code,
 	// a blank and a message.
 	Refuse map[string]string
+	// Latency is how long the API's calls are on their way. Those whose caller has gone
+	// by then do not arrive.
+	Latency time.Duration
+	// Farewell is what channel_closed says of sessions that TerminateSession ends.
+	Farewell string
 	// Authorize is told of keys that SendSSHPublicKey brings, as an instance with EC2
 	// Instance Connect's package is; nil drops them.
 	Authorize func(user, key string)
@@ -74,16 +80,17 @@ type session struct {
 	came     chan struct{} // closed when a client has come, or none will
 	once     sync.Once
 
-	mu      sync.Mutex
-	client  *Conn // guarded by mu, as all below
-	token   string
-	over    bool
-	passed  int64
-	carried int64
-	frames  int
-	closes  int
-	resumed int
-	clients map[string]bool
+	mu       sync.Mutex
+	client   *Conn // guarded by mu, as all below
+	token    string
+	over     bool
+	passed   int64
+	carried  int64
+	frames   int
+	closes   int
+	resumed  int
+	farewell string
+	clients  map[string]bool
 }
 
 // note keeps what happened, for Events.
@@ -228,6 +235,9 @@ func (g *Gateway) ResumeSession(id string) (token string, err error) {
 // TerminateSession ends a session.
 func (g *Gateway) TerminateSession(id string) {
 	if s := g.session(id); s != nil {
+		s.mu.Lock()
+		s.farewell = g.Farewell
+		s.mu.Unlock()
 		s.worker.stop()
 		s.worker.close()
 	}
@@ -452,6 +462,9 @@ func (s *session) toClient(b []byte) {
 
 // finish is the worker's end: channel_closed goes behind what was sent.
 func (s *session) finish(output string) {
+	s.mu.Lock()
+	output = cmp.Or(output, s.farewell)
+	s.mu.Unlock()
 	b, err := json.Marshal(map[string]any{"MessageType": "channel_closed", "MessageId": "00000000-0000-4000-8000-000000000000",
 		"DestinationId": "", "SessionId": s.id, "SchemaVersion": 1, "CreatedDate": time.Now().Format(time.RFC3339), "Output": output})
 	if err != nil {

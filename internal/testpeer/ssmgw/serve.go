@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -100,6 +101,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if err != nil || !ok {
 		http.Error(w, "what?", http.StatusNotFound)
+		return
+	}
+	select {
+	case <-time.After(h.g.Latency):
+	case <-r.Context().Done():
 		return
 	}
 	h.g.note("%s", action)
