@@ -68,7 +68,21 @@ func (e *Error) reason() string {
 	if _, ok := errors.AsType[config.AssumeRoleTokenProviderNotSetError](e.Err); ok {
 		return "the profile's role wants a code (MFA)"
 	}
-	return operation(e.Err) + e.cause()
+	return withoutSecrets(operation(e.Err) + e.cause())
+}
+
+// withoutSecrets cuts out what AWS's library quotes: all that a credential_process has
+// printed.
+func withoutSecrets(text string) string {
+	before, rest, found := strings.Cut(text, "parse failed of process output: ")
+	if !found {
+		return text
+	}
+	why := ""
+	if i := strings.LastIndex(rest, ", error: "); i >= 0 {
+		why = ": " + rest[i+len(", error: "):]
+	}
+	return before + "what the credential_process prints is not as it should be" + why
 }
 
 // operation names what the library was doing for credentials, such as STS AssumeRole,

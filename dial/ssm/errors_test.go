@@ -38,6 +38,8 @@ source_profile = base
 mfa_serial = arn:aws:iam::123456789012:mfa/me
 [profile process]
 credential_process = /bin/false
+[profile chatty]
+credential_process = echo '{"Version": 1, "AccessKeyId": "AKID", "SecretAccessKey": "hush"} and more'
 [profile web]
 role_arn = arn:aws:iam::123456789012:role/x
 web_identity_token_file = /nonexistent/token
@@ -71,6 +73,7 @@ func TestErrorsOnTheWay(t *testing.T) {
 		{"no way to STS", "role", []string{"AWS_ENDPOINT_URL_STS=" + refused}, "STS AssumeRole: connect to 127.0.0.1:", "is the network up"},
 		{"a code", "mfa", nil, "the profile's role wants a code (MFA)", "--format env --profile mfa)"},
 		{"a process that fails", "process", nil, "error in credential_process: exit status 1", "credential_process by hand"},
+		{"a process that says more", "chatty", nil, "what the credential_process prints is not as it should be: invalid character 'a'", "credential_process by hand"},
 		{"no token", "web", nil, "/nonexistent/token", "web_identity_token_file"},
 		{"no way", "base", []string{"AWS_ENDPOINT_URL_SSM=" + refused}, "ssm:StartSession " + node + ": connect to 127.0.0.1:", "--endpoint-ssm"},
 		{"a page", "base", []string{"AWS_ENDPOINT_URL_SSM=" + stranger.URL}, "is not what AWS answers", ""},
@@ -97,6 +100,9 @@ func TestErrorsOnTheWay(t *testing.T) {
 			e, ok := errors.AsType[*Error](err)
 			if !ok || !strings.Contains(e.Error(), c.text) || !strings.Contains(e.Hint(), c.hint) {
 				t.Errorf("%v\nhint %s\nwant %q, hint %q", err, e.Hint(), c.text, c.hint)
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("it has the secret in it: %v", err)
 			}
 		})
 	}

@@ -78,7 +78,7 @@ func (e *Error) Hint() string {
 		return "images have ec2-user, ubuntu, admin or another: say it before the @, or with --user"
 	}
 	switch text := e.Err.Error(); {
-	case strings.Contains(text, "credential_process"):
+	case strings.Contains(text, "credential_process"), strings.Contains(text, "process output"):
 		return "run the profile's credential_process by hand to see what it says"
 	case strings.Contains(text, "jwt"): // the library's words
 		return "AWS_WEB_IDENTITY_TOKEN_FILE, or the profile's web_identity_token_file, says where the token is"
