@@ -43,7 +43,7 @@ them. "adit ssh ssm://[USER@]TARGET" logs in without any configuration.
 Instance Connect, which takes ec2-instance-connect:SendSSHPublicKey and an instance
 with its package; ssm has root on the node put the key into authorized_keys and remove
 it again, which takes ssm:SendCommand and ssm:GetCommandInvocation; auto is the first,
-or else the second.
+or the second where AWS refuses the first (in adit ssh also where the node does).
 
   ProxyCommand adit ssm --push-key eic --user %r --identity ~/.ssh/id_ed25519 %h %p
   adit ssh --push-key eic ssm://ec2-user@i-0123456789abcdef0     (needs no key at all)
@@ -179,6 +179,9 @@ func portNumber(s string) (int, error) {
 const (
 	// endPatience is how long the session may take to end after a signal.
 	endPatience = 400 * time.Millisecond
+	// startPatience is how long one that has just been started may take to end, which
+	// is a call of AWS's API.
+	startPatience = 2 * time.Second
 	// quietAfter is how long a server may be silent until a person is told.
 	quietAfter = 5 * time.Second
 )
@@ -197,8 +200,9 @@ func (a *ssmArgs) run(ctx context.Context) error {
 			return a.dial(ctx)
 		},
 	}
-	dial := p.Dial
+	dial, dialled := p.Dial, make(chan struct{})
 	p.Dial = func(limited context.Context) (net.Conn, error) {
+		defer close(dialled)
 		c, err := dial(limited)
 		if err != nil {
 			return nil, err
@@ -210,8 +214,12 @@ func (a *ssmArgs) run(ctx context.Context) error {
 		return opened, nil
 	}
 	err := p.Run(ctx)
-	if opened != nil {
-		opened.Close() // and wait until AWS knows
+	select {
+	case <-dialled: // which Run does not wait for
+		if opened != nil {
+			opened.Close() // and wait until AWS knows
+		}
+	case <-time.After(startPatience):
 	}
 	noteTo(a.log, "ssm", a.options.Target, err)
 	if err != nil && teller.told {

@@ -75,6 +75,10 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // it was interrupted meanwhile
+		sessions.close()
+		return context.Cause(ctx)
+	}
 	to := net.JoinHostPort(a.options.Host, strconv.Itoa(a.options.Port))
 	if a.options.Host == "" {
 		to = "port " + strconv.Itoa(a.options.Port)

@@ -45,7 +45,7 @@ func (a *ssmArgs) startSpread(ctx context.Context, s *ssm.Service) (*spread, err
 				all = append(all, t)
 			}
 		}
-		if missing := len(more) + 1 - len(all); missing > 0 {
+		if missing := len(more) + 1 - len(all); missing > 0 && ctx.Err() == nil {
 			fmt.Fprintf(os.Stderr, "adit: warning: %d of %d sessions are left out: %v\n", missing, a.sessions, errors.Join(errs...))
 		}
 	}

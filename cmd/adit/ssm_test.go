@@ -335,6 +335,42 @@ func TestSSMEndsWithoutAnAgent(t *testing.T) {
 	}
 }
 
+// Who ends a program while its session starts, as a person who waits no longer, leaves
+// no session behind either: AWS hears of it, though the way there takes a while.
+func TestSSMEndsAtItsStart(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{
+		"ssm":         {"ssm", ssmNode},
+		"ssm --local": {"ssm", "--local", "0", "--remote", "1", ssmNode},
+		"ssh":         {"ssh", "-F", "none", "ssm://me@" + ssmNode, "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := &ssmgw.Gateway{Agent: ssmgw.Agent{Mute: true}, Latency: 200 * time.Millisecond}
+			cmd := exec.Command("adit", args...)
+			cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			g.Await(t, "open", 1)
+			began := time.Now()
+			cmd.Process.Signal(syscall.SIGTERM)
+			cmd.Wait()
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("it ended after %v", took)
+			}
+			if n := g.Live(); n != 0 {
+				t.Errorf("%d sessions live on: %q", n, g.Events())
+			}
+		})
+	}
+}
+
 // What `adit doctor` makes of it when it does not work.
 func TestSSMDoctor(t *testing.T) {
 	t.Parallel()
