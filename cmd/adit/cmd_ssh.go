@@ -189,7 +189,7 @@ func runSSH(ctx context.Context, a *sshArgs) (err error) {
 	if a.stdio != nil && a.stdio.TargetPath == "" && !stays {
 		cfg.Ahead = net.JoinHostPort(a.stdio.Host, strconv.Itoa(int(a.stdio.HostPort)))
 	}
-	p := a.newPool(cfg)
+	p := a.newPool(cfg, conf)
 	if err := a.pushing.prepare(cfg, conf.User); err != nil {
 		return err
 	}

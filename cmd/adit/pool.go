@@ -13,6 +13,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/sshconfig"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -73,9 +74,11 @@ func newMember() *member {
 }
 
 // newPool prepares the first connection's configuration for a pool; nil if there is
-// to be none.
-func (a *sshArgs) newPool(cfg *adit.Config) *pool {
-	if a.sessions < 2 || a.proxied != nil {
+// to be none: not for a shell that forwards nothing, unless others may share it.
+func (a *sshArgs) newPool(cfg *adit.Config, conf *sshconfig.Config) *pool {
+	spreads := slices.ContainsFunc(a.forwards, func(s forward.Spec) bool { return !s.Remote })
+	shared := controlPath(conf) != "" && conf.ControlMaster != "no"
+	if a.sessions < 2 || a.proxied != nil || !spreads && !shared {
 		return nil
 	}
 	p := &pool{a: a, turn: make(chan struct{}, 1), changed: make(chan struct{})}

@@ -102,6 +102,23 @@ func TestSSMPool(t *testing.T) {
 	}
 }
 
+// A configuration with --sessions costs a shell nothing: what would be spread?
+func TestSSMPoolIsForForwards(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "sshd", "ssh-keygen")
+	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
+	g := &ssmgw.Gateway{}
+	cmd := exec.Command("adit", "ssh", "-F", "none", "-i", server.Key.Path, "-o", "StrictHostKeyChecking=accept-new", "-p", strconv.Itoa(server.Port()),
+		"-l", server.User, "-R", "0:localhost:1", "ssm://"+ssmNode+"?sessions=3", "sleep 0.5")
+	cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if n := len(g.Carried()); n != 1 {
+		t.Errorf("%d sessions were started, want 1", n)
+	}
+}
+
 // A passphrase is asked for once, however many sessions log in with the key.
 func TestSSMPoolAsksOnce(t *testing.T) {
 	t.Parallel()
@@ -297,5 +314,32 @@ func TestSSMForwardsManyAtOnce(t *testing.T) {
 	downloads(t, addr, 150, 8000)
 	if n := len(g.Carried()); n != 1 {
 		t.Errorf("%d sessions were started, want 1", n)
+	}
+}
+
+// A program that is interrupted while its sessions start ends at once, with a word of
+// nothing, and leaves none at AWS.
+func TestSSMForwardInterruptedAtItsStart(t *testing.T) {
+	t.Parallel()
+	g := &ssmgw.Gateway{Agent: ssmgw.Agent{Start: time.Second}}
+	cmd := exec.Command("adit", "ssm", "--sessions", "3", "--local", "0", "--remote", "1", ssmNode)
+	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+	var said lockedBuffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.Await(t, "open", 3)
+	began := time.Now()
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it ended after %v", took)
+	}
+	if text := said.said.String(); text != "" {
+		t.Errorf("it says\n%s", text)
+	}
+	if n := g.Live(); n != 0 {
+		t.Errorf("%d sessions live on", n)
 	}
 }
