@@ -58,7 +58,8 @@ func Dial(ctx context.Context, c Config, o Options) (net.Conn, error) {
 // Dial starts a session and connects to one port. ctx bounds that only. To close
 // the connection ends the session. A port of the node itself has a proper end of
 // stream in both directions' stead: when the target closes, Read returns io.EOF,
-// and the session is over.
+// and the session is over. An end within 2 s of a WebSocket's is an error: what came
+// last may be lost with it.
 func (s *Service) Dial(ctx context.Context, o Options) (net.Conn, error) {
 	return s.dial(ctx, o, documentSSH)
 }
