@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,6 +61,7 @@ type worker struct {
 	lifetime   context.Context
 	stop       context.CancelFunc
 	goroutines sync.WaitGroup
+	told       atomic.Bool // by the client that the session is to end
 
 	mu       sync.Mutex
 	changed  sync.Cond
@@ -488,6 +490,7 @@ func (w *worker) flagLocked(payload []byte) bool {
 		if w.mux != nil {
 			w.mux.close()
 		}
+		w.told.Store(true)
 		// The ack goes first.
 		time.AfterFunc(time.Millisecond, func() {
 			w.stop()

@@ -278,12 +278,12 @@ func (g *Gateway) all() []*session {
 	return slices.SortedFunc(maps.Values(g.sessions), func(a, b *session) int { return strings.Compare(a.id, b.id) })
 }
 
-// Live is how many sessions have a worker.
+// Live is how many sessions have a worker that is not to end.
 func (g *Gateway) Live() int {
 	n := 0
 	for _, s := range g.all() {
 		s.mu.Lock()
-		if !s.over {
+		if !s.over && !s.worker.told.Load() {
 			n++
 		}
 		s.mu.Unlock()
