@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -24,8 +23,6 @@ type AuditFile struct {
 	Path string
 	// Hosts names hosts by their keys. Nil: there are no names in the file.
 	Hosts Hosts
-
-	torn atomic.Bool // the last line may have no end
 }
 
 // AuditLine is a line of an AuditFile. What is empty is left out.
@@ -78,18 +75,36 @@ func (f *AuditFile) Write(r Request) error {
 	if err != nil {
 		return err
 	}
-	torn := f.torn.Swap(false)
-	if torn {
+	if torn(file) {
 		line = append([]byte{'\n'}, line...)
 	}
-	n, err := file.Write(line) // at once: others may write, too
+	_, err = file.Write(line) // at once: others may write, too
 	if cerr := file.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil && (torn || n > 0) {
-		f.torn.Store(true)
-	}
 	return err
+}
+
+// tornAgain is when to look a second time: a line may just be on its way.
+const tornAgain = 10 * time.Millisecond
+
+// torn says whether the last line has no end, since whoever wrote it, maybe another
+// program, could not: the next must not be lost in it.
+func torn(file *os.File) bool {
+	endless := func() bool {
+		fi, err := file.Stat()
+		if err != nil || fi.Size() == 0 {
+			return false
+		}
+		var last [1]byte
+		_, err = file.ReadAt(last[:], fi.Size()-1)
+		return err == nil && last[0] != '\n'
+	}
+	if !endless() {
+		return false
+	}
+	<-time.After(tornAgain)
+	return endless()
 }
 
 // Check opens the file, so that who starts an agent learns early that it can't be
@@ -116,7 +131,7 @@ func (e *PublicAuditError) Error() string {
 func (e *PublicAuditError) Hint() string { return "keep it to yourself with: chmod 600 " + e.Path }
 
 func openAudit(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|nonblocking, 0o600)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR|nonblocking, 0o600)
 	if err != nil {
 		return nil, err
 	}
