@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"os"
@@ -122,6 +123,60 @@ func TestQuestion(t *testing.T) {
 	c := agent.Confirmation{Key: keys[0], Comment: "a\nb\x1b[2J", User: "x\ny", Host: blob(1)}
 	if got := ask(&agentArgs{md5: true}, c); strings.Count(got, "\n") != 2 || strings.Contains(got, "\x1b") || strings.Count(got, "MD5:") != 2 {
 		t.Errorf("got %q", got)
+	}
+	// What a peer calls something can't be taken for what the agent says.
+	c = agent.Confirmation{Key: keys[0], Comment: "laptop? It is to log in as", User: "bob at " + db + ".", Host: blob(2)}
+	want := "Allow use of key \"laptop? It is to log in as\"?\nKey fingerprint " + print(0) + ".\nIt is to log in as \"" + cut("bob at "+db+".") + "\" at " + stranger + "."
+	if got := ask(&agentArgs{}, c); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWord(t *testing.T) {
+	for _, tt := range []struct{ s, want string }{
+		{"alice", "alice"}, {"DOMAIN\\alice", "DOMAIN\\alice"}, {"/home/alice/.ssh/id_rsa", "/home/alice/.ssh/id_rsa"}, {"", `""`}, {"two words", `"two words"`}, {`a"b`, `"a\"b"`},
+		{"\u202egnp", `"\u202egnp"`}, {"a\u200bb", `"a\u200bb"`}, {"\xff", `"\xff"`}, {"\u0430lice", "\"\u0430lice\""}, {"a\u2028b", `"a\u2028b"`},
+		{strings.Repeat("x", maxWord), strings.Repeat("x", maxWord)}, {strings.Repeat("x", maxWord+1), `"` + strings.Repeat("x", maxWord) + `…"`},
+	} {
+		if got := word(tt.s); got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.s, got, tt.want)
+		}
+	}
+}
+
+// A person is asked one question at a time, however many want something signed.
+func TestConfirmOneByOne(t *testing.T) {
+	a, err := parseAgent(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossh.NewPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSH_ASKPASS", "true")
+	t.Setenv("SSH_ASKPASS_REQUIRE", "force")
+	a.asking <- struct{}{} // somebody is asked
+	said := make(chan bool)
+	go func() { said <- a.confirm(t.Context(), agent.Confirmation{Key: key}) }()
+	select {
+	case <-said:
+		t.Fatal("two questions are asked at once")
+	case <-time.After(50 * time.Millisecond):
+	}
+	<-a.asking
+	if !<-said {
+		t.Error("the second question is not asked")
+	}
+	a.asking <- struct{}{}
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	if a.confirm(gone, agent.Confirmation{Key: key}) {
+		t.Error("who has gone was asked for")
 	}
 }
 

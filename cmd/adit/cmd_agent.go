@@ -101,6 +101,7 @@ type agentArgs struct {
 	command    []string
 	guard      agentGuard
 	devices    tokenArgs
+	asking     chan struct{} // holds one while a person is asked to confirm
 }
 
 // agentCommand returns nil where there are no unix sockets to serve.
@@ -130,7 +131,7 @@ func parseAgent(args []string) (*agentArgs, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &agentArgs{command: rest}
+	a := &agentArgs{command: rest, asking: make(chan struct{}, 1)}
 	for _, o := range opts {
 		switch o.letter {
 		case 'a':
