@@ -197,7 +197,7 @@ func TestParseAgentUpstream(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", tt.args, a, err)
 		}
 	}
-	for _, args := range []string{"--upstream", "--upstream=", "--upstrea /a", "--", "--upstream /a -t 60", "--upstream=/a --other"} {
+	for _, args := range []string{"--upstream", "--upstream=", "--upstrea /a", "--", "--upstream /a -t 60", "--upstream /a -P /usr/lib/*", "--upstream /a -O allow-remote-pkcs11", "--upstream=/a --other"} {
 		if a, err := parseAgent(strings.Fields(args)); err == nil && args != "--" {
 			t.Errorf("%s: got %+v", args, a)
 		}

@@ -24,7 +24,7 @@ command line.
   adit agent [-TU] [-a path] [-E md5 | sha256] [-t life] command [argument …]
   adit agent [-c | -s] -k
   adit agent -u
-  adit agent --upstream path [--upstream path …] [any of the above but -t]
+  adit agent --upstream path [--upstream path …] [any of the above but -t, -O, -P]
   adit agent --trace file [any of the above]
 
 Without a command it goes into the background and prints what the shell is to
@@ -189,6 +189,8 @@ func parseAgent(args []string) (*agentArgs, error) {
 		return nil, err
 	}
 	switch {
+	case len(a.upstreams) > 0 && a.devices != (tokenArgs{}):
+		return nil, errors.New("-O and -P are about libraries that are loaded here; with --upstream the agent behind decides")
 	case len(a.upstreams) > 0 && a.lifetime > 0:
 		return nil, errors.New("-t is for keys that are held here; with --upstream there are none")
 	case a.csh && a.sh:
