@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -23,9 +22,10 @@ import (
 
 // agentRole is in the environment of an agent that was started behind a shell: the
 // socket's path. Descriptor 3 listens on it then, and to 4 it writes when it is up.
-// agentParent is the process with which it ends, if it is one's.
+// agentMade is the folder that was made for the socket. agentParent is the process with which it ends, if it is one's.
 const (
 	agentRole   = "ADIT_AGENT_SOCKET"
+	agentMade   = "ADIT_AGENT_FOLDER"
 	agentParent = "ADIT_AGENT_PARENT"
 )
 
@@ -133,6 +133,10 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("start the agent: %w", err)
 	}
+	dir := ""
+	if s.dir != "" {
+		dir = filepath.Dir(socket)
+	}
 	args := []string{"agent", "-t", strconv.Itoa(int(a.lifetime / time.Second))}
 	if a.md5 {
 		args = append(args, "-E", "md5")
@@ -163,7 +167,7 @@ func (a *agentArgs) startBehind(s *agentSocket) (pid int, err error) {
 	cmd.Dir = "/" // no file system is kept from being unmounted
 	cmd.ExtraFiles = []*os.File{f, child}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Env = append(os.Environ(), agentRole+"="+socket, agentParent+"=")
+	cmd.Env = append(os.Environ(), agentRole+"="+socket, agentMade+"="+dir, agentParent+"=")
 	if len(a.command) > 0 {
 		cmd.Env[len(cmd.Env)-1] += strconv.Itoa(os.Getpid())
 	}
@@ -213,9 +217,10 @@ func (a *agentArgs) become(path string, pid int) error {
 
 // serveInherited is the agent in the background.
 func (a *agentArgs) serveInherited(ctx context.Context) error {
-	path, parent := os.Getenv(agentRole), os.Getenv(agentParent)
-	os.Unsetenv(agentRole)
-	os.Unsetenv(agentParent)
+	path, dir, parent := os.Getenv(agentRole), os.Getenv(agentMade), os.Getenv(agentParent)
+	for _, name := range []string{agentRole, agentMade, agentParent} {
+		os.Unsetenv(name) // they are not SSH_ASKPASS's
+	}
 	inherited, err := inheritedListener()
 	if err != nil {
 		return fmt.Errorf("the agent's socket: %w", err)
@@ -230,10 +235,7 @@ func (a *agentArgs) serveInherited(ctx context.Context) error {
 	up := os.NewFile(4, "up")
 	up.Write([]byte{1}) // main has seen to signals
 	up.Close()
-	s := &agentSocket{l: l, path: path}
-	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(path), "agent.") && strings.HasPrefix(filepath.Base(dir), "ssh-") {
-		s.dir = dir // goes only when nothing else is in it
-	}
+	s := &agentSocket{l: l, path: path, dir: dir}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	if pid, err := strconv.Atoi(parent); err == nil {
