@@ -119,9 +119,9 @@ func (c *Connection) answer(ctx context.Context, request []byte, r *Request) (re
 		switch {
 		case err != nil:
 		case num == numLock:
-			err = c.ring.lock(passphrase)
+			err = c.ring.lock(ctx, passphrase)
 		default:
-			err = c.ring.unlock(passphrase)
+			err = c.ring.unlock(ctx, passphrase)
 		}
 	case numExtension:
 		reply, err = c.extension(body, r)
@@ -259,10 +259,7 @@ func (c *Connection) extension(body []byte, r *Request) (reply []byte, err error
 		}
 		return nil, nil
 	case extQuery:
-		c.ring.mu.Lock()
-		locked := c.ring.locked != nil
-		c.ring.mu.Unlock()
-		if locked {
+		if c.ring.lockState() != nil {
 			return nil, errLocked
 		}
 		reply = wire.AppendString([]byte{numExtensionReply}, extQuery)

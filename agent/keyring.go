@@ -40,8 +40,10 @@ type Keyring struct {
 	Tokens *Tokens
 
 	clock   func() time.Duration // bootTime, but for tests
-	unlocks sync.Mutex           // held while an attempt to unlock is judged
 	helpers sync.WaitGroup       // goroutines of tokens
+
+	once    sync.Once
+	phrases chan struct{} // holds one token while no passphrase is worked on
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -25,10 +26,14 @@ var (
 type lock struct {
 	salt  [16]byte
 	check []byte // nothing, sealed
-	wrong int    // attempts
+
+	// Owned by who has Keyring.phrases.
+	wrong int       // attempts
+	next  time.Time // when there may be another
 }
 
-// The work of one attempt: 16 MiB, and about a twentieth of a second.
+// The work of one attempt: 16 MiB, and about a twentieth of a second. So there is one
+// at a time.
 const (
 	scryptN, scryptR, scryptP = 1 << 14, 8, 1
 	lockKeyLen                = 32
@@ -55,11 +60,43 @@ func (l *lock) cipher(passphrase []byte) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
+// passphrase waits for the turn to work on one, which the returned function gives back.
+func (r *Keyring) passphrase(ctx context.Context, passphrase []byte) (back func(), err error) {
+	if len(passphrase) == 0 {
+		return nil, errNoPassphrase
+	}
+	r.once.Do(func() {
+		r.phrases = make(chan struct{}, 1)
+		r.phrases <- struct{}{}
+	})
+	select {
+	case <-r.phrases: // also for who has said all and gone
+		return func() { r.phrases <- struct{}{} }, nil
+	default:
+		return take(ctx, r.phrases)
+	}
+}
+
+// lockState returns the lock, nil if there is none.
+func (r *Keyring) lockState() *lock {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.locked
+}
+
 // lock encrypts the keys with a passphrase. They can't be used, nor others added,
 // until unlock.
-func (r *Keyring) lock(passphrase []byte) error {
-	if len(passphrase) == 0 {
-		return errNoPassphrase
+func (r *Keyring) lock(ctx context.Context, passphrase []byte) error {
+	if r.lockState() != nil {
+		return errLockedTwice
+	}
+	back, err := r.passphrase(ctx, passphrase)
+	if err != nil {
+		return err
+	}
+	defer back()
+	if r.lockState() != nil {
+		return errLockedTwice
 	}
 	l := &lock{}
 	rand.Read(l.salt[:])
@@ -70,9 +107,6 @@ func (r *Keyring) lock(passphrase []byte) error {
 	l.check = aead.Seal(nil, nil, nil, l.salt[:])
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.locked != nil {
-		return errLockedTwice
-	}
 	r.expireLocked()
 	for _, k := range r.keys {
 		if k.token != nil {
@@ -87,26 +121,28 @@ func (r *Keyring) lock(passphrase []byte) error {
 }
 
 // unlock undoes lock. A wrong passphrase takes time, in which nobody else can try.
-func (r *Keyring) unlock(passphrase []byte) error {
-	if len(passphrase) == 0 {
-		return errNoPassphrase
+func (r *Keyring) unlock(ctx context.Context, passphrase []byte) error {
+	back, err := r.passphrase(ctx, passphrase)
+	if err != nil {
+		return err
 	}
-	r.unlocks.Lock()
-	defer r.unlocks.Unlock()
-	r.mu.Lock()
-	l := r.locked
-	r.mu.Unlock()
+	defer back()
+	l := r.lockState()
 	if l == nil {
 		return errNotLocked
+	}
+	// Who hung up before this did not wait: the next one does.
+	if err := l.wait(ctx); err != nil {
+		return err
 	}
 	aead, err := l.cipher(passphrase)
 	if err != nil {
 		return err
 	}
 	if _, err := aead.Open(nil, nil, l.check, l.salt[:]); err != nil {
-		l.wrong = min(l.wrong+1, maxDelays) // guarded by unlocks
-		// Not ended early by a caller that hangs up: that would be a way to try faster.
-		<-time.After(time.Duration(l.wrong) * wrongDelay)
+		l.wrong = min(l.wrong+1, maxDelays)
+		l.next = time.Now().Add(time.Duration(l.wrong) * wrongDelay)
+		l.wait(ctx)
 		return errWrong
 	}
 	r.mu.Lock()
@@ -128,4 +164,18 @@ func (r *Keyring) unlock(passphrase []byte) error {
 	}
 	r.locked = nil
 	return nil
+}
+
+// wait waits until there may be another attempt.
+func (l *lock) wait(ctx context.Context) error {
+	left := time.Until(l.next)
+	if left <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(left):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
