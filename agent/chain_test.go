@@ -42,7 +42,8 @@ func certifiedHost(t testing.TB, key gossh.Signer, change func(*gossh.Certificat
 }
 
 // Both agents show and use keys with destinations for the same ways and logins,
-// whatever these are. The seed is the test's name for a case.
+// whatever these are, but for those behind a binding that failed (TestGap). The seed is
+// the test's name for a case.
 func TestChainsAsSSHAgent(t *testing.T) {
 	d := newDuo(t)
 	cases := 1500
@@ -139,8 +140,10 @@ func newChain(t testing.TB, seed uint64) *chain {
 		c.way = append(c.way, binding(s, forwarding))
 		switch c.IntN(12) {
 		case 0: // a proof that is wrong, behind one that is right
-			s.ID = []byte("another")
-			c.way = append(c.way, binding(s, true))
+			if i == length-1 {
+				s.ID = []byte("another")
+				c.way = append(c.way, binding(s, true))
+			}
 		case 1: // said again
 			c.way = append(c.way, binding(s, forwarding))
 		}

@@ -33,6 +33,7 @@ type Connection struct {
 	// Guarded by mu.
 	way       []bound
 	attempted bool // a binding was asked for, and may have failed
+	failed    bool // one has: where requests come from is not known any more
 }
 
 func (r *Keyring) connect(record func(Request) error) answerer {
@@ -142,7 +143,7 @@ func (c *Connection) circumstances(r *Request, signing *Signing) circumstances {
 	for i, b := range c.way {
 		way[i] = b.Binding
 	}
-	now := circumstancesOf(way, c.attempted, signing)
+	now := circumstancesOf(way, c.failed, signing)
 	now.tell(r)
 	return now
 }
@@ -253,6 +254,7 @@ func (c *Connection) extension(body []byte, r *Request) (reply []byte, err error
 		// when it is unlocked (CVE-2026-73281).
 		c.attempted = true
 		err := c.bind(p.Rest())
+		c.failed = c.failed || err != nil
 		c.circumstances(r, nil)
 		if err != nil {
 			return nil, errExtension{err}
@@ -285,7 +287,10 @@ func (c *Connection) bind(body []byte) error {
 			return nil
 		}
 	}
-	if len(c.way) >= maxBindings {
+	switch {
+	case c.failed:
+		return errGap
+	case len(c.way) >= maxBindings:
 		return fmt.Errorf("the connection was bound %d times before", maxBindings)
 	}
 	c.way = append(slices.Clip(c.way), bound{b, key})

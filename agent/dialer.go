@@ -76,7 +76,7 @@ func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (
 			return nil, false, err
 		}
 	}
-	if !closes {
+	if !closes && way[0].Signature != nil { // that it closes at nowhere means nothing
 		d.mu.Lock()
 		d.closes, d.closesID = true, id
 		d.mu.Unlock()
@@ -85,17 +85,28 @@ func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (
 	return conn, false, err
 }
 
+// nowhere is the way of who can't be told from others: it proves nothing, so that
+// agents refuse it, and then show no keys with destinations over the connection
+// (OpenSSH 9.6).
+var nowhere = []Binding{{Forwarding: true}}
+
 // bind asks for the bindings. answered is false when there is no connection any
-// more; an error says that there is no use in another one.
+// more; an error says that there is no use in another one. An agent that refuses one and
+// takes a later one, which would be a shorter way to it, is not used (errGap).
 func bind(ctx context.Context, conn net.Conn, way []Binding, limit time.Duration) (answered bool, err error) {
 	c := NewClient(conn)
+	refused := false
 	for _, b := range way {
 		limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer for %v", limit))
 		err := c.Bind(limited, b)
 		late := limited.Err() != nil
 		cancel()
 		switch {
-		case err == nil || errors.Is(err, ErrRefused):
+		case err == nil && refused:
+			return false, fmt.Errorf("agent: %w", errGap)
+		case err == nil:
+		case errors.Is(err, ErrRefused):
+			refused = true
 		case late:
 			return false, fmt.Errorf("agent: %w", err)
 		default:

@@ -172,6 +172,7 @@ func TestConfirmForwarded(t *testing.T) {
 			{"from bastion to db", []Binding{{bastion, true}, {db, false}}, true, "laptop alice at db over 1"},
 			{"on bastion, unbound", []Binding{{bastion, true}}, true, "laptop alice at db over 1"},
 			{"a binding failed", []Binding{{bad, true}}, true, "laptop alice at db over 0"},
+			{"a binding failed behind one for a login", []Binding{{db, false}, {bad, true}}, true, "laptop alice at db over 0"},
 		} {
 			for _, says = range []bool{true, false} {
 				k := newAsker(t, a)

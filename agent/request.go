@@ -124,14 +124,14 @@ func signingOf(data []byte) *Signing {
 type circumstances struct {
 	hops    [][]byte // as in Request
 	host    []byte
-	unbound bool // binding the connection failed: where the request comes from is not known
+	unbound bool // a binding failed: where the request comes from is not known, but for hops
 	signing *Signing
 }
 
-// circumstancesOf are those of a connection that was bound along a way. attempted
-// says that somebody tried to.
-func circumstancesOf(way []Binding, attempted bool, signing *Signing) circumstances {
-	c := circumstances{unbound: attempted && len(way) == 0, signing: signing}
+// circumstancesOf are those of a connection that was bound along a way. failed says
+// that a binding was refused.
+func circumstancesOf(way []Binding, failed bool, signing *Signing) circumstances {
+	c := circumstances{unbound: failed, signing: signing}
 	for _, b := range way {
 		switch {
 		case b.Forwarding:

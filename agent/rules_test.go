@@ -305,7 +305,7 @@ func TestCircumstances(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		way       []Binding
-		attempted bool
+		failed    bool
 		signing   *Signing
 		hops      int
 		host      []byte
@@ -313,17 +313,18 @@ func TestCircumstances(t *testing.T) {
 	}{
 		{"from here", nil, false, nil, 0, nil, false},
 		{"a binding failed", nil, true, nil, 0, nil, true},
-		{"bound for a login", []Binding{auth(b)}, true, nil, 0, b.HostKey, false},
-		{"a login there", []Binding{auth(b)}, true, login("b", nil), 0, b.HostKey, false},
-		{"a login on another session", []Binding{auth(b)}, true, login("x", nil), 0, nil, false},
+		{"bound for a login", []Binding{auth(b)}, false, nil, 0, b.HostKey, false},
+		{"bound for a login, then a binding failed", []Binding{auth(b)}, true, nil, 0, b.HostKey, true},
+		{"a login there", []Binding{auth(b)}, false, login("b", nil), 0, b.HostKey, false},
+		{"a login on another session", []Binding{auth(b)}, false, login("x", nil), 0, nil, false},
 		{"a login that names its host", nil, false, login("x", a.HostKey), 0, a.HostKey, false},
-		{"a login on a session, that names another host", []Binding{auth(b)}, true, login("b", a.HostKey), 0, b.HostKey, false},
-		{"no login", []Binding{auth(b)}, true, signingOf([]byte("data")), 0, nil, false},
-		{"over a host", []Binding{fwd(a)}, true, nil, 1, nil, true},
-		{"over a host, a login somewhere", []Binding{fwd(a)}, true, login("x", nil), 1, nil, true},
-		{"over a host, a login there", []Binding{fwd(a), auth(b)}, true, login("b", b.HostKey), 1, b.HostKey, true},
+		{"a login on a session, that names another host", []Binding{auth(b)}, false, login("b", a.HostKey), 0, b.HostKey, false},
+		{"no login", []Binding{auth(b)}, false, signingOf([]byte("data")), 0, nil, false},
+		{"over a host", []Binding{fwd(a)}, false, nil, 1, nil, true},
+		{"over a host, a login somewhere", []Binding{fwd(a)}, false, login("x", nil), 1, nil, true},
+		{"over a host, a login there", []Binding{fwd(a), auth(b)}, false, login("b", b.HostKey), 1, b.HostKey, true},
 	} {
-		c := circumstancesOf(tt.way, tt.attempted, tt.signing)
+		c := circumstancesOf(tt.way, tt.failed, tt.signing)
 		if len(c.hops) != tt.hops || string(c.host) != string(tt.host) || c.forwarded() != tt.forwarded {
 			t.Errorf("%s: got %d hops, host %s, forwarded %v", tt.name, len(c.hops), Fingerprint(c.host), c.forwarded())
 		}

@@ -30,6 +30,12 @@ func (b *Binding) append(p []byte) []byte {
 	return wire.AppendBool(wire.AppendString(p, b.Signature), b.Forwarding)
 }
 
+// errGap is a binding behind one that was refused. ssh-agent records it: then the way
+// looks as if the host between were not on it. That can be a host whose kind of key its
+// client knows, and the agent does not; who is there would have all that is allowed
+// from before it.
+var errGap = errors.New("a session on the way to this one could not be bound")
+
 // maxSessionID is the longest session id that an agent takes, in bytes (OpenSSH,
 // ssh-agent.c, AGENT_MAX_SID_LEN).
 const maxSessionID = 128
