@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	gossh "golang.org/x/crypto/ssh"
 
@@ -25,8 +26,13 @@ type AddedKey struct {
 	Destinations []Destination
 }
 
+// addRoom is what requests to add a key take at most, in bytes, unless their certificate
+// is a very long one: memory that grows leaves what was in it behind.
+const addRoom = 16 << 10
+
 // append appends the request to add the key.
 func (k *AddedKey) append(b []byte) ([]byte, error) {
+	b = slices.Grow(b, addRoom)
 	limits := k.appendConstraints(nil)
 	num := byte(numAdd)
 	if len(limits) > 0 {
@@ -51,6 +57,25 @@ func (k *AddedKey) appendConstraints(b []byte) []byte {
 		b = wire.AppendString(b, appendDestinations(nil, k.Destinations))
 	}
 	return b
+}
+
+// parseAdded reads the key and the comment of a request to add it. raw is the part of p
+// that is the key, and device is not nil when it is one in a security key, also if there
+// is an error.
+func parseAdded(p *wire.Parser, b []byte) (raw []byte, public gossh.PublicKey, device *securityKey, comment string, err error) {
+	if startsSecurityKey(*p) {
+		device = &securityKey{}
+		raw, public, *device, err = parseSecurityKey(p, b)
+	} else {
+		raw, public, err = parsePrivate(p, b)
+	}
+	if err != nil {
+		return nil, nil, device, "", err
+	}
+	if comment, err = cString(p); err != nil {
+		err = fmt.Errorf("comment: %w", err)
+	}
+	return raw, public, device, comment, err
 }
 
 // constraints are those of a key that was added.

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -202,18 +200,7 @@ func (c *Connection) sign(ctx context.Context, body []byte, r *Request) ([]byte,
 
 func (c *Connection) add(body []byte, r *Request) error {
 	p := wire.NewParser(body)
-	var (
-		raw    []byte
-		public gossh.PublicKey
-		device *securityKey
-		err    error
-	)
-	if startsSecurityKey(p) {
-		device = &securityKey{}
-		raw, public, *device, err = parseSecurityKey(&p, body)
-	} else {
-		raw, public, err = parsePrivate(&p, body)
-	}
+	raw, public, device, comment, err := parseAdded(&p, body)
 	if err != nil {
 		return err
 	}

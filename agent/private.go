@@ -73,7 +73,11 @@ func appendPrivate(b []byte, private any, cert *gossh.Certificate) ([]byte, erro
 			b = wire.AppendMpint(wire.AppendMpint(b, k.N.Bytes()), big.NewInt(int64(k.E)).Bytes())
 		}
 		for _, n := range []*big.Int{k.D, k.Precomputed.Qinv, k.Primes[0], k.Primes[1]} {
-			b = wire.AppendMpint(b, n.Bytes())
+			secret := n.Bytes()
+			body := wire.MpintBody(secret) // may be a copy
+			b = wire.AppendString(b, body)
+			clear(body)
+			clear(secret)
 		}
 		return b, nil
 	}
