@@ -1,12 +1,13 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/wire"
@@ -45,15 +46,11 @@ type Proxy struct {
 	// Confirm asks a person. ctx ends when the one who wants the signature has gone.
 	// Nil: the answer is no. It may be called by several goroutines at once.
 	Confirm func(ctx context.Context, u Confirmation) bool
-
-	mu sync.Mutex
-	// Guarded by mu.
-	holders map[string]holding // by key
 }
 
-// holding is who has listed a key, and how.
+// holding is who has listed a key, and how the first of them calls it.
 type holding struct {
-	d       *Dialer
+	agents  []*Dialer
 	comment string
 }
 
@@ -65,8 +62,10 @@ type shield struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	way       []Binding
-	shared    bool // a binding came after that for a login
-	attempted bool // a binding was asked for, and may have failed
+	shared    bool               // a binding came after that for a login
+	attempted bool               // a binding was asked for, and may have failed
+	failed    bool               // one has: where requests come from is not known any more
+	holders   map[string]holding // by key, as of the last list along this way
 }
 
 func (p *Proxy) connect(record func(Request) error) answerer { return &shield{p: p, record: record} }
@@ -118,17 +117,21 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 			return nil, errNoUpstream
 		case s.attempted: // ssh-agent before 9.3p2 would load the library
 			return nil, errRemote
+		case request[0] == numRemoveToken && s.p.Rules != nil:
+			if err := s.nothingHidden(ctx, r); err != nil {
+				return nil, err
+			}
 		}
 		return s.ask(ctx, s.p.Upstreams[0], request, false)
 	case numRemove:
 		h, err := s.holder(ctx, u.Key)
+		if err == nil {
+			err = s.sees(r)(u.Key, h.comment)
+		}
 		if err != nil {
 			return nil, err
 		}
-		if err := s.sees(r)(u.Key, h.comment); err != nil {
-			return nil, err
-		}
-		return s.ask(ctx, h.d, request, false)
+		return nil, s.remove(ctx, u.Key, h)
 	case numRemoveAll, numRemoveAllV1:
 		if s.p.Rules != nil {
 			return nil, s.removeShown(ctx, r)
@@ -143,6 +146,7 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 			p.Bytes()
 			s.attempted = true
 			err := s.bind(p.Rest())
+			s.failed = s.failed || err != nil
 			s.circumstances(r, nil)
 			if err != nil {
 				return nil, errExtension{err}
@@ -157,7 +161,8 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 
 // bind records a session. Where ssh-agent refuses since a login's was recorded
 // before, the way begins anew behind the last host that forwards: that allows
-// nothing which a new connection would not.
+// nothing which a new connection would not. Behind one that failed none is recorded
+// (errGap).
 func (s *shield) bind(body []byte) error {
 	b, _, err := parseBinding(body)
 	if err != nil {
@@ -168,18 +173,21 @@ func (s *shield) bind(body []byte) error {
 		switch same, err := sameSession(o, b); {
 		case err != nil:
 			return err
-		case same:
+		case same && (o.Forwarding || !b.Forwarding): // else who logs in there forwards then
 			return nil
 		}
 		if o.Forwarding {
 			way = append(way, o)
 		}
 	}
-	if len(way) >= maxBindings {
+	switch {
+	case s.failed:
+		return errGap
+	case len(way) >= maxBindings:
 		return fmt.Errorf("the connection was bound %d times before", maxBindings)
 	}
 	s.shared = s.shared || len(way) < len(s.way)
-	s.way = append(way, b)
+	s.way, s.holders = append(way, b), nil // others may show themselves
 	return nil
 }
 
@@ -204,51 +212,59 @@ func (s *shield) list(ctx context.Context) (all []Identity, err error) {
 	}
 	asking.Wait()
 	err = errNoUpstream
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	if len(s.p.holders) > maxHolders {
-		s.p.holders = nil
-	}
+	holders := map[string]holding{}
 	for i, d := range s.p.Upstreams {
 		if errs[i] != nil {
 			continue
 		}
 		err = nil
 		for _, id := range lists[i] {
-			if len(all) == MaxIdentities || slices.ContainsFunc(all, func(o Identity) bool { return bytes.Equal(o.Blob, id.Blob) }) {
+			h, known := holders[string(id.Blob)]
+			switch {
+			case !known && len(all) == MaxIdentities:
 				continue
+			case !known:
+				all = append(all, id)
+				h.comment = id.Comment
 			}
-			all = append(all, id)
-			if s.p.holders == nil {
-				s.p.holders = map[string]holding{}
+			if !slices.Contains(h.agents, d) {
+				h.agents = append(h.agents, d)
 			}
-			s.p.holders[string(id.Blob)] = holding{d, id.Comment}
+			holders[string(id.Blob)] = h
 		}
+	}
+	if err == nil {
+		s.holders = holders
 	}
 	return all, err
 }
 
-// maxHolders is when the memory of who has which key is begun anew.
-const maxHolders = 2 * MaxIdentities
+// holder returns who has a key.
+func (s *shield) holder(ctx context.Context, key []byte) (h holding, err error) {
+	h, known := s.holders[string(key)]
+	if !known {
+		if _, err := s.list(ctx); err != nil {
+			return h, err
+		}
+		if h, known = s.holders[string(key)]; !known {
+			return h, errUnknown
+		}
+	}
+	return h, nil
+}
 
-// holder returns the agent that has a key.
-func (s *shield) holder(ctx context.Context, key []byte) (holding, error) {
-	known := func() (holding, bool) {
-		s.p.mu.Lock()
-		defer s.p.mu.Unlock()
-		h, ok := s.p.holders[string(key)]
-		return h, ok
+// remove has all who have a key forget it.
+func (s *shield) remove(ctx context.Context, key []byte, h holding) (err error) {
+	for _, d := range h.agents {
+		reply, aerr := s.ask(ctx, d, wire.AppendString([]byte{numRemove}, key), false)
+		if aerr == nil && reply[0] != numSuccess {
+			aerr = ErrRefused
+		}
+		if err == nil {
+			err = aerr
+		}
 	}
-	if h, ok := known(); ok {
-		return h, nil
-	}
-	if _, err := s.list(ctx); err != nil {
-		return holding{}, err
-	}
-	if h, ok := known(); ok {
-		return h, nil
-	}
-	return holding{}, errUnknown
+	return err
 }
 
 // askAll asks all agents. All that are there have to say yes, and one has to be
@@ -258,7 +274,7 @@ func (s *shield) askAll(ctx context.Context, request []byte) ([]byte, error) {
 	there := 0
 	for _, d := range s.p.Upstreams {
 		reply, err := s.ask(ctx, d, request, false)
-		if _, absent := errors.AsType[*absentError](err); absent {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 			continue
 		}
 		there++
@@ -275,11 +291,6 @@ func (s *shield) askAll(ctx context.Context, request []byte) ([]byte, error) {
 	return nil, refused
 }
 
-// absentError is an agent that can't be connected to.
-type absentError struct{ error }
-
-func (e *absentError) Unwrap() error { return e.error }
-
 // ask asks an agent, over a connection for this request only: there are agents that
 // serve one at a time. again has the question put once more when the connection is
 // lost meanwhile.
@@ -294,12 +305,16 @@ func (s *shield) ask(ctx context.Context, d *Dialer, request []byte, again bool)
 }
 
 func (s *shield) askOnce(ctx context.Context, d *Dialer, request []byte) ([]byte, error) {
-	conn, bound, err := d.open(ctx, s.way, bindLimit)
+	way := s.way
+	if s.failed && len(way) == 0 {
+		way = nowhere // the agent has to know that the request is not from here
+	}
+	conn, bound, err := d.open(ctx, way, bindLimit)
 	if err != nil {
-		return nil, &absentError{err}
+		return nil, err
 	}
 	defer conn.Close()
-	if len(s.way) > 0 && !bound && ReadOnly(useOf(request)) != nil {
+	if len(way) > 0 && !bound && ReadOnly(useOf(request)) != nil {
 		return nil, errUnbound
 	}
 	num, body, err := NewClient(conn).ask(ctx, request)

@@ -2,10 +2,10 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-
-	gossh "golang.org/x/crypto/ssh"
+	"strings"
 
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -13,7 +13,7 @@ import (
 // circumstances are those of a request, which r tells of from then on. signing is
 // nil unless something is to be signed.
 func (s *shield) circumstances(r *Request, signing *Signing) circumstances {
-	now := circumstancesOf(s.way, s.attempted, signing)
+	now := circumstancesOf(s.way, s.failed, signing)
 	now.tell(r)
 	return now
 }
@@ -63,7 +63,7 @@ func (s *shield) sign(ctx context.Context, request []byte, r *Request) ([]byte, 
 		}
 		r.Confirmed = true
 	}
-	return s.ask(ctx, h.d, request, true)
+	return s.ask(ctx, h.agents[0], request, true)
 }
 
 // add adds a key to the first agent, unless it would be hidden, or would replace one
@@ -73,27 +73,36 @@ func (s *shield) add(ctx context.Context, request []byte, r *Request) ([]byte, e
 		return nil, errNoUpstream
 	}
 	p := wire.NewParser(request[1:])
-	var public gossh.PublicKey
-	var err error
-	if startsSecurityKey(p) {
-		_, public, _, err = parseSecurityKey(&p, request[1:])
-	} else {
-		_, public, err = parsePrivate(&p, request[1:])
-	}
-	if err == nil {
-		r.Key = public.Marshal()
-		if r.Comment, err = cString(&p); err == nil && s.p.Rules != nil {
+	_, public, device, comment, err := parseAdded(&p, request[1:])
+	remote := device != nil && s.attempted
+	switch {
+	case err == nil:
+		r.Key, r.Comment = public.Marshal(), comment
+		if s.p.Rules != nil {
 			err = s.maySet(ctx, r)
 		}
-	} else if s.p.Rules == nil {
+		if err == nil && remote {
+			err = namesNoLibrary(p)
+		}
+	case s.p.Rules == nil && !remote:
 		err = nil // what we can't read the agent may
-	} else {
-		err = fmt.Errorf("rules can't judge it: %w", err)
+	default:
+		err = fmt.Errorf("it can't be judged: %w", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s.ask(ctx, s.p.Upstreams[0], request, false)
+}
+
+// namesNoLibrary refuses constraints by which a library would be loaded for a security
+// key.
+func namesNoLibrary(p wire.Parser) error {
+	limits, err := parseConstraints(&p, false)
+	if err == nil && limits.provider != "" && !strings.EqualFold(limits.provider, "internal") {
+		err = errRemote
+	}
+	return err
 }
 
 // maySet says whether rules let a key be added, or replaced.
@@ -119,15 +128,19 @@ func (s *shield) removeShown(ctx context.Context, r *Request) error {
 	ids, err := s.shown(ctx, r)
 	r.Rule = ""
 	for _, id := range ids {
-		gone := ErrRefused
-		for _, d := range s.p.Upstreams {
-			if _, err := s.ask(ctx, d, wire.AppendString([]byte{numRemove}, id.Blob), false); err == nil {
-				gone = nil
-			}
+		if rerr := s.remove(ctx, id.Blob, s.holders[string(id.Blob)]); err == nil {
+			err = rerr
 		}
-		if err == nil {
-			err = gone
-		}
+	}
+	return err
+}
+
+// nothingHidden refuses what may be about keys that are hidden.
+func (s *shield) nothingHidden(ctx context.Context, r *Request) error {
+	_, err := s.shown(ctx, r)
+	r.Rule = ""
+	if err == nil && r.Hidden > 0 {
+		err = errors.New("rules hide keys, and it can't be told whether the token has them")
 	}
 	return err
 }
