@@ -190,7 +190,7 @@ func (c *Connection) sign(ctx context.Context, body []byte, r *Request) ([]byte,
 	}
 	ask := now.confirmation()
 	ask.forced = c.ring.ConfirmForwarded && now.forwarded()
-	sig, err := c.ring.sign(ctx, q, may, &ask)
+	sig, err := c.ring.sign(ctx, q, now.signing.twin(q.key), may, &ask)
 	r.Confirmed = ask.given
 	if err != nil {
 		return nil, err
@@ -203,10 +203,6 @@ func (c *Connection) add(body []byte, r *Request) error {
 	raw, public, device, comment, err := parseAdded(&p, body)
 	if err != nil {
 		return err
-	}
-	comment, err := cString(&p)
-	if err != nil {
-		return fmt.Errorf("comment: %w", err)
 	}
 	r.Key, r.Comment = public.Marshal(), comment
 	limits, err := parseConstraints(&p, false)
@@ -257,7 +253,8 @@ func (c *Connection) extension(body []byte, r *Request) (reply []byte, err error
 	return nil, errors.New("it is not known here")
 }
 
-// bind records a session (OpenSSH, ssh-agent.c, process_ext_session_bind).
+// bind records a session (OpenSSH, ssh-agent.c, process_ext_session_bind), but none
+// behind one that was refused (errGap).
 func (c *Connection) bind(body []byte) error {
 	b, key, err := parseBinding(body)
 	if err != nil {

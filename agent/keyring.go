@@ -307,14 +307,23 @@ func (r *Keyring) clear(hidden func(*heldKey) bool) error {
 	return nil
 }
 
-// sign signs with a key that may. While a person is asked, the ring is free for
-// others, and may change.
-func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) error, c *Confirmation) (*gossh.Signature, error) {
+// sign signs with a key that may. So must its twin, which logs in with the signature, if
+// that is here; nil is none. While a person is asked, the ring is free for others, and may
+// change.
+func (r *Keyring) sign(ctx context.Context, q signRequest, twin []byte, may func(*heldKey) error, c *Confirmation) (*gossh.Signature, error) {
 	open := func(confirmed bool) (use keyUse, ask bool, err error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		k, err := r.findLocked(q.key)
+		ask = c.forced
+		if twin != nil && err == nil {
+			if named, nerr := r.findLocked(twin); nerr == nil {
+				ask = ask || named.limits.confirm
+				err = may(named)
+			}
+		}
 		if err == nil {
+			ask = ask || k.limits.confirm
 			err = may(k)
 		}
 		if err == nil && k.device != nil {
@@ -324,7 +333,7 @@ func (r *Keyring) sign(ctx context.Context, q signRequest, may func(*heldKey) er
 			return use, false, err
 		}
 		c.Key, c.Comment = k.public, k.comment
-		if (k.limits.confirm || c.forced) && !confirmed {
+		if ask && !confirmed {
 			return use, true, nil
 		}
 		use, err = r.openLocked(k, q, *c)

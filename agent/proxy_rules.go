@@ -48,8 +48,16 @@ func (s *shield) sign(ctx context.Context, request []byte, r *Request) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	rules := s.p.Rules.judge(now)
+	twin := now.signing.twin(q.key)
+	if held, here := s.holders[string(twin)]; here {
+		r.Comment = held.comment
+		if r.Rule, err = rules.key(twin, held.comment); err != nil {
+			return nil, err
+		}
+	}
 	r.Comment = h.comment
-	if r.Rule, err = s.p.Rules.judge(now).key(q.key, h.comment); err != nil {
+	if r.Rule, err = rules.key(q.key, h.comment); err != nil {
 		return nil, err
 	}
 	if s.p.ConfirmForwarded && now.forwarded() {

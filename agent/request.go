@@ -89,6 +89,7 @@ type Signing struct {
 	// Of a login (RFC 4252, section 7).
 	User      string
 	Method    string // publickey, or publickey-hostbound-v00@openssh.com
+	Key       []byte // that is named: the one that signs, it should be
 	SessionID []byte
 	HostKey   []byte // of the only host that takes it; nil with publickey
 
@@ -102,22 +103,41 @@ const magicSSHSIG = "SSHSIG"
 // signingOf tells what data is for. A login is only what a server would take for
 // one, to the last byte.
 func signingOf(data []byte) *Signing {
-	if rest, ok := bytes.CutPrefix(data, []byte(magicSSHSIG)); ok {
-		p := wire.NewParser(rest)
-		s := &Signing{Kind: SignsSSHSIG, Namespace: p.String()}
-		p.Bytes() // reserved
-		p.Bytes() // hash algorithm
-		p.Bytes() // hash
-		if p.Done() != nil || s.Namespace == "" {
-			return &Signing{Kind: SignsUnknown}
-		}
-		return s
+	if namespace, ok := readSSHSIG(data); ok && namespace != "" {
+		return &Signing{Kind: SignsSSHSIG, Namespace: namespace}
 	}
-	l, _, _, err := readLogin(data)
+	l, _, key, err := readLogin(data)
 	if err != nil {
 		return &Signing{Kind: SignsUnknown}
 	}
-	return &Signing{Kind: SignsLogin, User: l.user, Method: l.method, SessionID: clone(l.sessionID), HostKey: clone(l.hostKey)}
+	return &Signing{Kind: SignsLogin, User: l.user, Method: l.method, Key: clone(key), SessionID: clone(l.sessionID), HostKey: clone(l.hostKey)}
+}
+
+// readSSHSIG reads a file's hash with a namespace (OpenSSH, PROTOCOL.sshsig, section 3).
+// ok is false for anything else.
+func readSSHSIG(data []byte) (namespace string, ok bool) {
+	rest, ok := bytes.CutPrefix(data, []byte(magicSSHSIG))
+	p := wire.NewParser(rest)
+	namespace = p.String()
+	p.Bytes() // reserved
+	p.Bytes() // the hash's name
+	p.Bytes() // the hash
+	return namespace, ok && p.Done() == nil
+}
+
+// twin returns the key that a login names while another with the same private half
+// signs, such as a certificate whose bare key does (OpenSSH's client before 10.3); nil
+// for what is no such login.
+func (s *Signing) twin(key []byte) []byte {
+	if s == nil || s.Key == nil || bytes.Equal(s.Key, key) {
+		return nil
+	}
+	named, nerr := parsePublic(s.Key)
+	signs, serr := parsePublic(key)
+	if nerr != nil || serr != nil || !bytes.Equal(bare(named).Marshal(), bare(signs).Marshal()) {
+		return nil
+	}
+	return s.Key
 }
 
 // circumstances are what a request is judged by, besides the key.

@@ -110,22 +110,10 @@ func (t *Tokens) signs(k *securityKey, public gossh.PublicKey, data []byte) erro
 	if _, err := parseLogin(data, public); err == nil {
 		return nil
 	}
-	if isSSHSIG(data) {
+	if _, ok := readSSHSIG(data); ok {
 		return nil
 	}
 	return errWebsite
-}
-
-// isSSHSIG says whether data is a file's hash with a namespace (OpenSSH,
-// PROTOCOL.sshsig, section 3).
-func isSSHSIG(data []byte) bool {
-	rest, ok := bytes.CutPrefix(data, []byte("SSHSIG"))
-	p := wire.NewParser(rest)
-	p.Bytes() // namespace
-	p.Bytes() // reserved
-	p.Bytes() // the hash's name
-	p.Bytes() // the hash
-	return ok && p.Done() == nil
 }
 
 // What is said to ssh-sk-helper (OpenSSH, ssh-sk.h and ssh-sk-client.c).
