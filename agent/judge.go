@@ -242,10 +242,7 @@ func Fingerprint(blob []byte) string {
 	if err != nil {
 		key = unread(blob)
 	}
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key
-	}
-	return gossh.FingerprintSHA256(key)
+	return fingerprint(key)
 }
 
 // unread is a key of a kind that we can't read.

@@ -143,6 +143,9 @@ func (s *Server) ServeConn(ctx context.Context, nc net.Conn) {
 	defer rec.end()
 	c := s.Agent.connect(func(r Request) error {
 		err := record(r)
+		if err != nil {
+			r.Err, r.Begun = err, false // that was it
+		}
 		rec.decided(r)
 		return err
 	})

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 	"time"
@@ -132,12 +131,7 @@ func (n *notes) key(key gossh.PublicKey) {
 }
 
 // fingerprint is that of a certificate's key for a certificate, as OpenSSH has it.
-func fingerprint(key gossh.PublicKey) string {
-	if cert, ok := key.(*gossh.Certificate); ok {
-		key = cert.Key
-	}
-	return gossh.FingerprintSHA256(key)
-}
+func fingerprint(key gossh.PublicKey) string { return gossh.FingerprintSHA256(bare(key)) }
 
 // describeRequest tells what may be told of a request: no private key, passphrase or
 // PIN, and not what is to be signed, but for whom.
@@ -184,32 +178,19 @@ func flagNames(flags uint32) []string {
 	return names
 }
 
-// sshsigMagic is what a signature of ssh-keygen -Y begins with, behind which its
-// namespace stands (OpenSSH, PROTOCOL.sshsig).
-const sshsigMagic = "SSHSIG"
-
 // purpose tells what a signature is for: a login, a file's signature, or nothing
 // that is known.
 func (n *notes) purpose(data []byte) {
-	if rest, ok := bytes.CutPrefix(data, []byte(sshsigMagic)); ok {
-		p := wire.NewParser(rest)
-		if namespace := p.String(); p.Err() == nil {
-			n.add("purpose", "sshsig")
-			n.add("namespace", namespace)
-			return
-		}
+	s := signingOf(data)
+	n.add("purpose", s.Kind)
+	switch s.Kind {
+	case SignsSSHSIG:
+		n.add("namespace", s.Namespace)
+	case SignsLogin:
+		n.add("user_name", s.User)
+		n.add("method_name", s.Method)
+		n.session(s.SessionID)
 	}
-	p := wire.NewParser(data)
-	session := p.Bytes()
-	num, user, service, method := p.Byte(), p.String(), p.String(), p.String()
-	if p.Err() != nil || num != wire.NumUserauthRequest || service != wire.ServiceConnection {
-		n.add("purpose", "unknown")
-		return
-	}
-	n.add("purpose", "login")
-	n.add("user_name", user)
-	n.add("method_name", method)
-	n.session(session)
 }
 
 // session notes the beginning of a session's id: enough to tell two apart.
@@ -219,15 +200,14 @@ func (n *notes) session(id []byte) { n.add("session", hex.EncodeToString(id[:min
 // one, of which nothing is kept.
 func (n *notes) added(body []byte) {
 	p := wire.NewParser(body)
-	_, public, err := parsePrivate(&p, body)
-	if err != nil {
+	_, public, _, comment, err := parseAdded(&p, body)
+	if public == nil {
 		p = wire.NewParser(body)
 		n.add("key_type", p.String())
 		n.add("malformed", true)
 		return
 	}
 	n.key(public)
-	comment, err := cString(&p)
 	if err != nil {
 		n.add("malformed", true)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,13 +44,13 @@ func traced(t *testing.T, ring *Keyring, requests ...[]byte) []trace.Entry {
 func TestTrace(t *testing.T) {
 	user := testKeys.user.PublicKey()
 	print := gossh.FingerprintSHA256(user)
-	s := sessionOf(t, testKeys.hosts[0], "an id of a session")
+	s := session(t, testKeys.hosts[0], "an id of a session")
 	got := traced(t, ringWith(t, AddedKey{Comment: "laptop"}),
 		binding(s, true),
 		[]byte{numRequestKeys},
 		signing(user, "data", FlagRSASHA512),
 		signing(testKeys.other.PublicKey(), "data", 0),
-		signing(user, "SSHSIG\x00\x00\x00\x03git", 0),
+		signing(user, sshsigData("git", "x"), 0),
 		extension("query"),
 		[]byte{200},
 	)
@@ -95,16 +96,6 @@ func TestTrace(t *testing.T) {
 			t.Errorf("entries %d to %d are no request with its decision and answer:\n%s", i, i+2, all)
 		}
 	}
-}
-
-// sessionOf is a session that a host key has signed.
-func sessionOf(t *testing.T, host gossh.Signer, id string) Session {
-	t.Helper()
-	sig, err := host.Sign(nil, []byte(id))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Session{HostKey: host.PublicKey().Marshal(), ID: []byte(id), Signature: gossh.Marshal(sig)}
 }
 
 // Whatever the request, whole or cut, neither a private key nor a passphrase nor a
@@ -156,6 +147,48 @@ func TestTraceHasNoSecrets(t *testing.T) {
 		if num > numKeys && !types[num] && !slices.Contains(harmless, num) && !strings.HasPrefix(messageNames[num], "AGENT_") {
 			t.Errorf("%s is not among the requests", messageNames[num])
 		}
+	}
+}
+
+// A trace tells no more than there is: a security key is no malformed key, and what only
+// begins like a login is none.
+func TestTraceAsJudged(t *testing.T) {
+	tell := func(request []byte) string { return trace.FieldsText(describeRequest(request)) }
+	sk := newSKKey(t, "ssh:", 1)
+	want := "key type=sk-ssh-ed25519@openssh.com key=" + fingerprint(sk.public) + " comment=\"the security key\""
+	if got := tell(sk.add("internal")); got != want {
+		t.Errorf("a security key: got %s, want %s", got, want)
+	}
+	user := testKeys.user.PublicKey()
+	login := string(loginData([]byte("id"), "alice", wire.MethodPublickey, user.Type(), user.Marshal(), nil))
+	for data, purpose := range map[string]string{login: "login", login + "x": "unknown", "SSHSIG" + login: "unknown", sshsigData("git", "x"): "sshsig"} {
+		if got := tell(signing(user, data, 0)); !strings.Contains(got, "purpose="+purpose) {
+			t.Errorf("%.20q: got %s, want purpose=%s", data, got, purpose)
+		}
+	}
+}
+
+// What the audit can't have is refused in the trace, too.
+func TestTraceUnaudited(t *testing.T) {
+	recorder := trace.NewRecorder(trace.LevelData, 100)
+	path, stop := serveRing(t, &Server{Agent: ringWith(t, AddedKey{}), Tracer: recorder, Audit: func(Request) error { return errors.New("the disk is full") }})
+	c := NewClient(dialAgent(t, path))
+	if _, err := c.List(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("list: %v", err)
+	}
+	if err := c.RemoveAll(t.Context()); !errors.Is(err, ErrRefused) {
+		t.Errorf("remove all: %v", err)
+	}
+	c.Close()
+	stop()
+	refused := 0
+	for _, e := range trace.Entries(recorder.Records()) {
+		if e.Event == "agent:decision" && strings.Contains(trace.FieldsText(e.Fields), "refused=true") {
+			refused++
+		}
+	}
+	if refused != 2 {
+		t.Errorf("%d of 2 requests are told to be refused", refused)
 	}
 }
 
