@@ -31,13 +31,15 @@ func answerOf(b bool) answer {
 // RuleError is a key that rules hide.
 type RuleError struct {
 	Rule string // that decided; "" when none applied, and there is one that allows
-	// Unsure says that the rule may not apply, but that this is not known: of a host
-	// without a name, for example.
+	// Unsure says that the rule may not apply, or one that allows may, but that this is
+	// not known: of a host without a name, for example.
 	Unsure bool
 }
 
 func (e *RuleError) Error() string {
 	switch {
+	case e.Rule == "" && e.Unsure:
+		return "no rule is sure to allow it: known_hosts has no name for a host's key, or it is not known where the request comes from"
 	case e.Rule == "":
 		return "no rule allows it"
 	case e.Unsure:
@@ -198,6 +200,7 @@ func (j *judgement) key(blob []byte, comment string) (rule string, err error) {
 	if j == nil {
 		return "", nil
 	}
+	unsure := false
 	for i, one := range j.r.rules {
 		holds := j.rest[i]
 		for _, cond := range one.conditions {
@@ -210,6 +213,7 @@ func (j *judgement) key(blob []byte, comment string) (rule string, err error) {
 		case holds == no:
 		// A rule that may not apply refuses signatures, and shows keys.
 		case holds == maybe && one.allow == j.signing:
+			unsure = unsure || one.allow
 		case one.allow:
 			return one.text, nil
 		default:
@@ -217,7 +221,7 @@ func (j *judgement) key(blob []byte, comment string) (rule string, err error) {
 		}
 	}
 	if j.r.allows {
-		return "", &RuleError{}
+		return "", &RuleError{Unsure: unsure}
 	}
 	return "", nil
 }

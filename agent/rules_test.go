@@ -139,6 +139,9 @@ func TestRules(t *testing.T) {
 			if got := err == nil; got != want {
 				t.Errorf("%s %s, in %+v: got %v (%v), want %v", word, tt.rule, tt.c, got, err, want)
 			}
+			if refused, ok := errors.AsType[*RuleError](err); ok && refused.Unsure != (tt.refuses != tt.allows) {
+				t.Errorf("%s %s, in %+v: %v, want to be told what is not known: %v", word, tt.rule, tt.c, err, tt.refuses != tt.allows)
+			}
 		}
 	}
 }
