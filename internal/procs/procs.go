@@ -20,10 +20,10 @@ import (
 const (
 	// look is how long changes from one flow to another are counted, and several
 	// how many in that time say that flows share the process.
-	look    = 100 * time.Millisecond
-	several = 8
+	look    = 50 * time.Millisecond
+	several = 4
 	// calm is how many looks without several changes end that.
-	calm = 10
+	calm = 20
 )
 
 // process is the one governor that acts.

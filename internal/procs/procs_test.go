@@ -105,14 +105,14 @@ func TestFewChanges(t *testing.T) {
 		g := recorder(&d)
 		for i := range 1000 {
 			f := Flow(1)
-			if i%40 == 0 {
+			if i%80 == 0 {
 				f = 2
 			}
 			moved(g, f)
 			<-time.After(time.Millisecond)
 		}
 		if said := d.read(); said != "one " {
-			t.Errorf("five changes in 100 ms: %q, want one processor", said)
+			t.Errorf("another flow every 80 ms: %q, want one processor", said)
 		}
 	})
 }
