@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,29 +84,29 @@ func TestCallRetries(t *testing.T) {
 		{"a proxy's login", 407, "", 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			attempts := 0
+			var attempts atomic.Int32
 			caller := callerAt(t, func(w http.ResponseWriter, r *http.Request) {
-				attempts++
+				attempts.Add(1)
 				w.WriteHeader(c.status)
 				io.WriteString(w, c.body)
 			})
 			if err := caller.call(t.Context(), "StartSession", &startSession{}, nil); err == nil {
 				t.Error("it worked")
 			}
-			if attempts != c.attempts {
-				t.Errorf("%d attempts, want %d", attempts, c.attempts)
+			if n := int(attempts.Load()); n != c.attempts {
+				t.Errorf("%d attempts, want %d", n, c.attempts)
 			}
 		})
 	}
-	attempts := 0
+	var attempts atomic.Int32
 	caller := callerAt(t, func(w http.ResponseWriter, r *http.Request) {
-		if attempts++; attempts < 3 {
+		if attempts.Add(1) < 3 {
 			panic(http.ErrAbortHandler) // the connection breaks
 		}
 		io.WriteString(w, "{}")
 	})
-	if err := caller.call(t.Context(), "StartSession", &startSession{}, nil); err != nil || attempts != 3 {
-		t.Errorf("broken connections: %v after %d attempts", err, attempts)
+	if err := caller.call(t.Context(), "StartSession", &startSession{}, nil); err != nil || attempts.Load() != 3 {
+		t.Errorf("broken connections: %v after %d attempts", err, attempts.Load())
 	}
 }
 
