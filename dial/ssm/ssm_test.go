@@ -1,7 +1,6 @@
 package ssm
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/pem"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -215,85 +213,6 @@ func TestRemoteHost(t *testing.T) {
 	}
 }
 
-func TestTunnel(t *testing.T) {
-	for _, version := range []string{"3.3.987.0", "3.0.196.0"} {
-		t.Run(version, func(t *testing.T) {
-			g := &ssmgw.Gateway{Agent: ssmgw.Agent{Version: version}}
-			s := serve(t, g)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			tunnel, err := s.Tunnel(ctx, Options{Target: node, Port: target(t, echo)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tunnel.Close()
-			var wg sync.WaitGroup
-			for range 5 {
-				wg.Go(func() {
-					c, err := tunnel.Dial(ctx)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer c.Close()
-					roundTrip(t, c, 100_000)
-				})
-			}
-			wg.Wait()
-			if started := count(g, "StartSession"); version == "3.3.987.0" && started != 1 {
-				t.Errorf("%d sessions for 5 connections, want 1", started)
-			}
-		})
-	}
-}
-
-func count(g *ssmgw.Gateway, event string) (n int) {
-	for _, e := range g.Events() {
-		if e == event {
-			n++
-		}
-	}
-	return n
-}
-
-func TestTunnelIsRenewed(t *testing.T) {
-	g := &ssmgw.Gateway{}
-	s := serve(t, g)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tunnel, err := s.Tunnel(ctx, Options{Target: node, Port: target(t, echo)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
-	g.TerminateSession("tester-0000000000000001")
-	<-tunnel.mux.session.Done()
-	c, err := tunnel.Dial(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	roundTrip(t, c, 1000)
-}
-
-func TestTunnelToRefusedPort(t *testing.T) {
-	s := serve(t, &ssmgw.Gateway{})
-	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: refused(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
-	c, err := tunnel.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, errUnreached) {
-		t.Errorf("%v, want %v", err, errUnreached)
-	}
-}
-
 var fleet = []ssmgw.Node{
 	{ID: "i-00000000000000001", Name: "", Computer: "ip-10-0-0-5.eu-central-1.compute.internal", IP: "10.0.0.5", Status: "Online", Tags: map[string]string{"Name": "web", "stage": "prod"}},
 	{ID: "i-00000000000000002", Computer: "web-2", IP: "10.0.0.6", Status: "Online", Tags: map[string]string{"Name": "web", "stage": "test"}},
@@ -402,136 +321,5 @@ func TestRefusedPort(t *testing.T) {
 	_, err := c.Read(make([]byte, 1))
 	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Error(), "ipc messaging") || !strings.Contains(e.Hint(), "nothing listens") {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestStreamURL(t *testing.T) {
-	real := &Service{}
-	for _, c := range []struct {
-		url string
-		ok  bool
-	}{
-		{"wss://ssmmessages.eu-central-1.amazonaws.com/v1/data-channel/x?role=publish_subscribe&cell-number=A%2B", true},
-		{"wss://ssmmessages-fips.eu-central-1.amazonaws.com/v1/data-channel/x", true},
-		{"wss://ssmmessages.eu-central-1.api.aws/x", true},
-		{"wss://vpce-1-2.ssmmessages.eu-central-1.vpce.amazonaws.com/x", true},
-		{"wss://ssmmessages.eu-west-1.amazonaws.com/x", false}, // another region
-		{"wss://ssmmessages.s3.amazonaws.com/x", false},        // a bucket
-		{"wss://ssmmessages.s3.eu-central-1.amazonaws.com/x", false},
-		{"wss://ssmmessages.cdefghijklmn.eu-central-1.rds.amazonaws.com/x", false},
-		{"wss://x.ssmmessages.eu-central-1.vpce.amazonaws.com/x", false},
-		{"wss://vpce-1.x.ssmmessages.eu-central-1.vpce.amazonaws.com/x", false},
-		{"ws://ssmmessages.eu-central-1.amazonaws.com/x", false},
-		{"wss://ssmmessages.eu-central-1.amazonaws.com:8443/x", false},
-		{"wss://ssmmessages.example.org/x", false},
-		{"wss://ssmmessages.eu-central-1.amazonaws.com.example.org/x", false},
-		{"wss://ssmmessages.amazonaws.com@example.org/x", false},
-		{"wss://example.amazonaws.com/x", false},
-		{"wss://ssmmessages-amazonaws.com/x", false},
-		{"wss://127.0.0.1/x", false}, // the API is not on loopback
-		{"https://ssmmessages.eu-central-1.amazonaws.com/x", false},
-		{"", false},
-		{"wss:///x", false},
-		{"%", false},
-	} {
-		real.api = regional("eu-central-1")
-		u, err := real.streamURL(c.url)
-		if (err == nil) != c.ok {
-			t.Errorf("%s: %v", c.url, err)
-		}
-		if err == nil && u.String() != c.url {
-			t.Errorf("%s became %s", c.url, u)
-		}
-	}
-	own := &Service{config: Config{EndpointMessages: "https://vpce.example.org"}, api: real.api}
-	if u, err := own.streamURL("wss://ssmmessages.eu-central-1.amazonaws.com/v1/x?a=b%2B"); err != nil || u.String() != "wss://vpce.example.org/v1/x?a=b%2B" {
-		t.Errorf("own endpoint: %v, %v", u, err)
-	}
-	// What is signed has no port that goes without saying, so the request may not either.
-	if u, err := real.streamURL("wss://ssmmessages.eu-central-1.amazonaws.com:443/x"); err != nil || u.Host != "ssmmessages.eu-central-1.amazonaws.com" {
-		t.Errorf("port 443: %v, %v", u, err)
-	}
-}
-
-// A data channel is opened at the host that was checked, or nowhere: the session's token
-// goes there.
-func TestDataChannelIsNotRedirected(t *testing.T) {
-	g := &ssmgw.Gateway{}
-	s := serve(t, g)
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to := *s.api.base
-		to.Path, to.RawQuery = r.URL.Path, r.URL.RawQuery
-		http.Redirect(w, r, to.String(), http.StatusTemporaryRedirect)
-	}))
-	defer elsewhere.Close()
-	c, err := Dial(t.Context(), Config{EndpointMessages: elsewhere.URL}, Options{Target: node, Port: target(t, echo)})
-	if err == nil {
-		c.Close()
-		t.Fatal("it followed")
-	}
-	if _, ok := errors.AsType[*upgradeRefused](err); !ok {
-		t.Errorf("%v", err)
-	}
-	// Nor does the agent wait for who does not come.
-	if count(g, "open") != 0 || count(g, "TerminateSession") != 1 || g.Live() != 0 {
-		t.Errorf("events %q", g.Events())
-	}
-}
-
-// What AWS or the agent says about a session's end is no terminal's business.
-func TestEndOfTunnelIsPrintable(t *testing.T) {
-	g := &ssmgw.Gateway{Farewell: "ended by \x1b[2Jme"}
-	s := serve(t, g)
-	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: target(t, echo)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
-	c, err := tunnel.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	c.Write([]byte("x"))
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	g.TerminateAll()
-	<-tunnel.mux.session.Done()
-	_, err = c.Write([]byte("x"))
-	if _, ok := errors.AsType[*Error](err); !ok || err.Error() != "session with "+node+": session was closed: ended by ?[2Jme" {
-		t.Errorf("%q", err)
-	}
-}
-
-func TestBatch(t *testing.T) {
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	b := &batchConn{Conn: near}
-	got := make(chan []byte, 10)
-	go func() {
-		buf := make([]byte, 1<<20)
-		for {
-			n, err := far.Read(buf)
-			if err != nil {
-				close(got)
-				return
-			}
-			got <- bytes.Clone(buf[:n])
-		}
-	}()
-	b.Write([]byte("at once"))
-	b.hold()
-	b.Write([]byte("together "))
-	b.Write([]byte("with this"))
-	b.release()
-	b.Write([]byte("at once"))
-	near.Close()
-	for _, want := range []string{"at once", "together with this", "at once"} {
-		if b := <-got; string(b) != want {
-			t.Errorf("wrote %q, want %q", b, want)
-		}
 	}
 }
