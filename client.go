@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/dial"
@@ -51,6 +52,21 @@ func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
 	if user == "" {
 		user = cfg.User
 	}
+	began := time.Now()
+	c, err := dialOnce(ctx, user, address, cfg)
+	if !errors.Is(err, ErrExpect) {
+		return c, err
+	}
+	again := *cfg
+	again.Expect = Preference{}
+	if cfg.ConnectTimeout > 0 {
+		again.ConnectTimeout = max(1, cfg.ConnectTimeout-time.Since(began))
+	}
+	return dialOnce(ctx, user, address, &again)
+}
+
+// dialOnce is Dial, but for the server that has changed its mind.
+func dialOnce(ctx context.Context, user, address string, cfg *Config) (*Client, error) {
 	connect := cfg.Dial
 	if connect == nil {
 		connect = dial.TCP{}.Dial
@@ -268,7 +284,7 @@ func (c *Client) SendRequest(ctx context.Context, name string, wantReply bool, d
 func (c *Client) Rekey() { c.t.Rekey() }
 
 // Prefers returns what to put into Config.Expect for the next connection to this
-// server; false if a guess would gain nothing, or change what is agreed on.
+// server; false if nothing can be sent ahead of its answers.
 func (c *Client) Prefers() (Preference, bool) { return c.t.Prefers() }
 
 // User returns the name that we are logged in as.

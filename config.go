@@ -23,9 +23,13 @@ type Key = userauth.Key
 // ContextSigner is a Signer that may wait, for a person or for an agent.
 type ContextSigner = userauth.ContextSigner
 
-// Preference is the key exchange and the host key algorithm that a server
-// prefers.
+// Preference is the key exchange that a server is expected to choose, and the host
+// key algorithm.
 type Preference = transport.Preference
+
+// ErrExpect says that a server chose another key exchange than Config.Expect, so
+// that the connection is lost: connect anew without. Dial does so by itself.
+var ErrExpect = transport.ErrExpect
 
 // Prompt is one question of keyboard-interactive authentication.
 type Prompt = wire.Prompt
@@ -106,10 +110,11 @@ type Config struct {
 	// exchanges data (ssh_config: ChannelTimeout). Nil is for ever.
 	ChannelTimeout func(channelType string) time.Duration
 
-	// Expect is what the server is expected to prefer, as Client.Prefers said
-	// after an earlier connection. If it still does, the key exchange takes a
-	// round trip less; if not, some bytes more. Both names go first in our lists
-	// where they are in them. The zero value expects nothing.
+	// Expect is what the server is expected to choose, as Client.Prefers said after
+	// an earlier connection: the key exchange takes a round trip less then. If it
+	// has changed its mind, that costs some bytes, or where Expect has no HostKey
+	// the connection: Dial makes a second one then, NewClient fails with ErrExpect.
+	// It never changes which key exchange is agreed on. The zero value expects nothing.
 	Expect Preference
 
 	// Kex, Ciphers and MACs in order of preference (KexAlgorithms, Ciphers,

@@ -1,8 +1,16 @@
 package adit_test
 
 import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/bastion"
@@ -10,13 +18,14 @@ import (
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
+	gossh "golang.org/x/crypto/ssh"
 )
 
 const numKexShareInit = 30 // KEX_ECDH_INIT (RFC 5656, section 7.1)
 
 // dialExpecting dials and reports whether the client's share left before the
-// server's KEXINIT came, and how often it was sent.
-func dialExpecting(t *testing.T, addr string, cfg adit.Config, p adit.Preference) (c *adit.Client, early bool, shares int) {
+// server's KEXINIT came, how often it was sent, and what was agreed on.
+func dialExpecting(t *testing.T, addr string, cfg adit.Config, p adit.Preference) (c *adit.Client, early bool, shares int, kex string) {
 	t.Helper()
 	rec := trace.NewRecorder(trace.LevelPacket, 1000)
 	cfg.Expect, cfg.Tracer = p, rec
@@ -28,44 +37,51 @@ func dialExpecting(t *testing.T, addr string, cfg adit.Config, p adit.Preference
 		} else if ok {
 			nums = append(nums, -int(p.Num))
 		}
+		if n, ok := e.Event.(trace.Negotiated); ok {
+			kex = n.Kex
+		}
 	}
 	for _, n := range nums {
 		if n == numKexShareInit {
 			shares++
 		}
 	}
-	return c, slices.Index(nums, numKexShareInit) < slices.Index(nums, -wire.NumKexInit), shares
+	return c, slices.Index(nums, numKexShareInit) < slices.Index(nums, -wire.NumKexInit), shares, kex
 }
 
 // guessing checks right and wrong guesses with one server.
 func guessing(t *testing.T, addr string, cfg *adit.Config) {
-	c, early, _ := dialExpecting(t, addr, *cfg, adit.Preference{})
+	c, early, _, agreed := dialExpecting(t, addr, *cfg, adit.Preference{})
 	if early {
 		t.Error("a guess was sent though nothing is expected")
 	}
-	if p, ok := c.Prefers(); ok {
-		c, early, shares := dialExpecting(t, addr, *cfg, p)
-		if !early || shares != 1 {
-			t.Errorf("expecting %v, rightly: early %v, %d shares sent, want one before the server's KEXINIT", p, early, shares)
+	p, ok := c.Prefers()
+	if !ok || p.Kex != agreed {
+		t.Fatalf("to be expected is %v, %v; %s was agreed on", p, ok, agreed)
+	}
+	for _, p := range []adit.Preference{p, {Kex: p.Kex}} {
+		c, early, shares, kex := dialExpecting(t, addr, *cfg, p)
+		if !early || shares != 1 || kex != agreed {
+			t.Errorf("expecting %v, rightly: early %v, %d shares sent, %s agreed on, want one before the server's KEXINIT and %s", p, early, shares, kex, agreed)
 		}
-		if again, _ := c.Prefers(); again != p {
-			t.Errorf("with a guess the server prefers %v, without %v", again, p)
+		if again, _ := c.Prefers(); again.Kex != p.Kex {
+			t.Errorf("with a guess %v is to be expected, without %v", again, p)
 		}
-	} else {
-		t.Log("nothing can be guessed of this server")
 	}
 	if _, peer := c.Versions(); !transport.QuirksOf(peer).SkipsWrongGuess {
-		if p, ok := c.Prefers(); ok {
+		if p.HostKey != "" {
 			t.Errorf("%q may not skip a wrong guess, and yet %v is to be guessed", peer, p)
 		}
 		return
 	}
+	other := *cfg
+	other.Kex = []string{"ecdh-sha2-nistp521", "curve25519-sha256"}
 	wrong := adit.Preference{Kex: "ecdh-sha2-nistp521", HostKey: "ssh-ed25519"}
-	if _, early, shares := dialExpecting(t, addr, *cfg, wrong); !early || shares != 2 {
+	if _, early, shares, _ := dialExpecting(t, addr, other, wrong); !early || shares != 2 {
 		t.Errorf("expecting %v, wrongly: early %v, %d shares sent, want a second one", wrong, early, shares)
 	}
 	unknown := adit.Preference{Kex: "none-such", HostKey: "ssh-ed25519"}
-	if _, early, _ := dialExpecting(t, addr, *cfg, unknown); early {
+	if _, early, _, _ := dialExpecting(t, addr, *cfg, unknown); early {
 		t.Errorf("a guess of %v was sent", unknown)
 	}
 }
@@ -94,4 +110,91 @@ func TestExpect(t *testing.T) {
 			guessing(t, s.Addr, &adit.Config{User: s.User, CheckHostKey: adit.FixedHostKey(s.HostKeys[0]), Keys: adit.Keys(s.Key.Signer)})
 		})
 	}
+}
+
+// A server that has changed its mind costs a second connection, and nothing that
+// a person would see.
+func TestExpectWithoutHostKeyWrongly(t *testing.T) {
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"KexAlgorithms ecdh-sha2-nistp256"}})
+	var dials, checks int
+	cfg := &adit.Config{
+		User: s.User, Keys: adit.Keys(s.Key.Signer), Expect: adit.Preference{Kex: "curve25519-sha256"}, ConnectTimeout: time.Minute,
+		CheckHostKey: func(host, algorithm string, key gossh.PublicKey) error {
+			checks++
+			return adit.FixedHostKey(s.HostKeys[0])(host, algorithm, key)
+		},
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			dials++
+			return dialTCP(ctx, address)
+		},
+	}
+	c := dial(t, s.Addr, cfg)
+	if p, ok := c.Prefers(); !ok || p.Kex != "ecdh-sha2-nistp256" || dials != 2 || checks != 1 {
+		t.Errorf("%d connections, %d checks of the host key, to be expected next: %v, %v; want 2, 1 and ecdh-sha2-nistp256", dials, checks, p, ok)
+	}
+	nc, err := dialTCP(t.Context(), s.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adit.NewClient(t.Context(), nc, s.Addr, s.User, cfg); !errors.Is(err, adit.ErrExpect) || !strings.Contains(err.Error(), "it chooses ecdh-sha2-nistp256, not curve25519-sha256") {
+		t.Errorf("NewClient: %v, want ErrExpect with both names", err)
+	}
+}
+
+// Servers that leave are asked a second time only if our haste may be to blame.
+func TestExpectFromServersThatLeave(t *testing.T) {
+	kexInit := func(kex string) []byte {
+		m := wire.KexInit{Kex: []string{kex}, HostKey: []string{"ssh-ed25519"}, CipherClient: []string{"aes128-gcm@openssh.com"},
+			CipherServer: []string{"aes128-gcm@openssh.com"}, CompressionClient: []string{"none"}, CompressionServer: []string{"none"}}
+		payload := m.Append(nil)
+		pad := 4 + (8-(5+len(payload)+4)%8)%8
+		packet := binary.BigEndian.AppendUint32(nil, uint32(1+len(payload)+pad))
+		packet = append(append(packet, byte(pad)), payload...)
+		return append(packet, make([]byte, pad)...)
+	}
+	version := []byte("SSH-2.0-OpenSSH_9.2\r\n")
+	early := adit.Preference{Kex: "curve25519-sha256"}
+	for name, c := range map[string]struct {
+		says   []byte
+		expect adit.Preference
+		dials  int32
+	}{
+		"before its version line": {nil, early, 1},
+		"before its KEXINIT":      {version, early, 2},
+		"before its answer":       {slices.Concat(version, kexInit("curve25519-sha256")), early, 2},
+		"having said nonsense":    {slices.Concat(version, []byte("0123456789abcdef0123456789abcdef")), early, 1},
+		"nothing in common":       {slices.Concat(version, kexInit("none-such")), early, 1},
+		"nothing expected":        {version, adit.Preference{}, 1},
+		"a guess by the RFC":      {version, adit.Preference{Kex: "mlkem768x25519-sha256", HostKey: "ssh-ed25519"}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			var dials atomic.Int32
+			go func() {
+				for {
+					nc, err := l.Accept()
+					if err != nil {
+						return
+					}
+					dials.Add(1)
+					bufio.NewReader(nc).ReadString('\n')
+					nc.Write(c.says)
+					nc.Close()
+				}
+			}()
+			cfg := &adit.Config{User: "u", Expect: c.expect, CheckHostKey: func(string, string, gossh.PublicKey) error { return nil }}
+			if _, err := adit.Dial(t.Context(), l.Addr().String(), cfg); err == nil || dials.Load() != c.dials {
+				t.Errorf("%d connections, %v; want %d and an error", dials.Load(), err, c.dials)
+			}
+		})
+	}
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
 }

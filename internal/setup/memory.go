@@ -135,9 +135,11 @@ func (m *memory) write() error {
 	return err
 }
 
-// expect returns what the server is remembered to prefer, if its key of that
-// kind is known: another order must not lead to a question. Something else is
-// remembered for other lists of ours, so that it never overrules them.
+// expect returns what the server is remembered to choose. It puts no host key
+// algorithm first of which no key is known: another order must not lead to a
+// question. Where a mistake would cost the connection, there must be a way to
+// another one. Something else is remembered for other lists of ours, so that it
+// never overrules them.
 func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 	path := memoryPath()
 	if path == "" {
@@ -147,7 +149,7 @@ func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 	host := h.name(o.address())
 	h.remembered = strings.Join([]string{host.String(), strings.Join(cfg.Kex, ","), strings.Join(cfg.HostKeyAlgorithms, ",")}, "\x00")
 	p := h.memory.preference(h.remembered)
-	if !h.ordered.Knows(host, p.HostKey) {
+	if p.HostKey != "" && !h.ordered.Knows(host, p.HostKey) || p.HostKey == "" && o.Route.Command == "-" {
 		return adit.Preference{}
 	}
 	return p

@@ -122,10 +122,20 @@ func TestMemoryKeepsListsApart(t *testing.T) {
 			t.Errorf("%s: %v, want nothing", name, got)
 		}
 	}
+	unannounced := adit.Preference{Kex: pref.Kex}
 	if err := os.WriteFile(known, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if got := expected(learn); got != (adit.Preference{}) {
 		t.Errorf("when the key is no longer known: %v, want nothing", got)
+	}
+	o.remember(unannounced)
+	if got := expected(learn); got != unannounced {
+		t.Errorf("what puts no host key first: %v, want %v", got, unannounced)
+	}
+	once := learn
+	once.Route.Command = "-"
+	if got := expected(once); got != (adit.Preference{}) {
+		t.Errorf("on a way that can be taken once: %v, want nothing", got)
 	}
 }

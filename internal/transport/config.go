@@ -86,19 +86,27 @@ type Config struct {
 	// signature was verified, and may take its time. Later exchanges must show
 	// the same key.
 	CheckHostKey func(algorithm string, key gossh.PublicKey) error
-	// Expect is what the server is expected to prefer (client only). Where both
-	// names are among ours they go first in our lists, and the first packet of
-	// the key exchange is sent with our KEXINIT, which saves a round trip if the
-	// server does prefer them (RFC 4253, section 7: the guess). The zero value
-	// expects nothing.
+	// Expect is what the server is expected to choose (client only): the first
+	// packet of the key exchange is sent with our KEXINIT, which saves a round trip.
+	// The zero value expects nothing.
 	Expect Preference
 
 	// HostKeys are the server's keys, certificates included (server only).
 	HostKeys []gossh.Signer
 }
 
-// Preference is what stands first in a server's lists.
-type Preference struct{ Kex, HostKey string }
+// Preference is what a server is expected to choose.
+type Preference struct {
+	// Kex is the key exchange. Nothing is sent ahead if it is not among ours.
+	Kex string
+	// HostKey is the algorithm that stands first in the server's list if Kex, which
+	// must be our own first then, does so as well: ours goes by its order, and a
+	// guess that proves wrong costs its bytes only (RFC 4253, section 7). It is ""
+	// if the server prefers others than ours; should it then choose another key
+	// exchange than Kex, the handshake fails with ErrExpect, and is to be repeated
+	// on a new connection without Expect.
+	HostKey string
+}
 
 func (c *Config) version() string {
 	if c.Version != "" {
@@ -149,17 +157,11 @@ func (c *Config) kexInit(server bool) *wire.KexInit {
 		}
 	} else {
 		m.HostKey = orDefault(c.HostKeyAlgorithms, algo.DefaultHostKeys)
-		c.expect(m)
+		if e := c.Expect; len(m.Kex) > 0 && m.Kex[0] == e.Kex && slices.Contains(m.HostKey, e.HostKey) {
+			m.HostKey = moveFirst(m.HostKey, e.HostKey)
+		}
 	}
 	return m
-}
-
-// expect puts what the server is expected to prefer first.
-func (c *Config) expect(m *wire.KexInit) {
-	e := c.Expect
-	if slices.Contains(m.Kex, e.Kex) && slices.Contains(m.HostKey, e.HostKey) {
-		m.Kex, m.HostKey = moveFirst(m.Kex, e.Kex), moveFirst(m.HostKey, e.HostKey)
-	}
 }
 
 func moveFirst(list []string, s string) []string {

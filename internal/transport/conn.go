@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -57,6 +58,7 @@ type Conn struct {
 	localInit   []byte      // our KEXINIT while an exchange is open; guarded by kexMu
 	first       bool        // the first exchange is not over; written by the reader under kexMu
 	guess       *guess      // sent with our first KEXINIT, or nil; guarded by kexMu
+	early       bool        // a guess that was not announced has no answer yet; the reader's
 	kexTimer    *time.Timer // bounds it; guarded by kexMu
 	rekeyAt     *time.Timer // starts the next by time; guarded by kexMu
 	beforeLogin bool        // exchanges of our own wait for the login; guarded by kexMu
@@ -155,6 +157,18 @@ func (c *Conn) firstExchange(ctx context.Context) error {
 	}
 	c.peerVersion = v
 	trace.Emit(c.cfg.Tracer, trace.Version{Local: c.localVersion, Peer: Sanitize(v, maxVersionLine)})
+	err = c.firstKex()
+	if left(err) && c.early && ctx.Err() == nil {
+		return fmt.Errorf("%w: %w", ErrExpect, err)
+	}
+	if err != nil || c.server {
+		return err
+	}
+	return c.settle()
+}
+
+// firstKex runs the first key exchange from the peer's KEXINIT on.
+func (c *Conn) firstKex() error {
 	payload, err := c.readKex("KEXINIT")
 	have := payload
 	if err != nil {
@@ -163,10 +177,7 @@ func (c *Conn) firstExchange(ctx context.Context) error {
 	if err := c.echoed(have, err); err != nil {
 		return err
 	}
-	if err := c.exchange(slices.Clone(payload)); err != nil || c.server {
-		return err
-	}
-	return c.settle()
+	return c.exchange(slices.Clone(payload))
 }
 
 // settle deals with what came in the flight of the server's NEWKEYS: EXT_INFO,

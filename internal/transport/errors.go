@@ -14,6 +14,11 @@ import (
 // ErrClosed is what operations return after Close.
 var ErrClosed = fmt.Errorf("connection closed: %w", net.ErrClosed)
 
+// ErrExpect is how the handshake of a client ends whose Config.Expect has no
+// HostKey, when the server chooses another key exchange, or leaves before it has
+// answered the first packet of this one.
+var ErrExpect = errors.New("the server does not go on with the key exchange that Config.Expect names")
+
 // errPeerClosed stands for a connection that the peer ended without DISCONNECT.
 var errPeerClosed = fmt.Errorf("connection closed by the peer: %w", io.EOF)
 
@@ -140,4 +145,13 @@ func lastWord(err error) (reason uint32, text string, ok bool) {
 		return wire.DisconnectKeyExchangeFailed, err.Error(), true
 	}
 	return 0, "", false
+}
+
+// left reports whether an error is that the peer ended the connection.
+func left(err error) bool {
+	if e, ok := errors.AsType[*DisconnectError](err); ok {
+		return e.ByPeer
+	}
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && !e.Timeout() || errors.Is(err, io.EOF)
 }

@@ -89,11 +89,14 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 	if err != nil {
 		return err
 	}
+	k.alg = alg
 	if c.first {
 		c.strict = alg.Strict
 		if !c.server {
 			c.notePreference(&peer)
-			k.takeGuess(&local, &peer)
+			if err := k.takeGuess(&local, &peer); err != nil {
+				return err
+			}
 		}
 		c.wantExtInfo = alg.PeerExtInfo
 		// OpenSSH PROTOCOL, section 1.10: with strict key exchange KEXINIT is
@@ -103,7 +106,6 @@ func (k *kexRun) negotiate(localInit, peerInit []byte) error {
 		}
 	}
 	alg.Strict = c.strict
-	k.alg = alg
 	if c.first {
 		k.reportChoice()
 	}

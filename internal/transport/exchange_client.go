@@ -26,6 +26,7 @@ func (k *kexRun) client() (err error) {
 	if err := k.receiveReply(); err != nil {
 		return err
 	}
+	c.early = false
 	c.sampleRTT(time.Since(sent))
 	k.kex = kex
 	if k.secret, err = kex.Finish(k.serverShare); err != nil {
@@ -39,16 +40,24 @@ func (k *kexRun) client() (err error) {
 	return k.checkHostKey(key)
 }
 
-// takeGuess keeps the guess if it is right: the first names of both sides are
-// the same (RFC 4253, section 7).
-func (k *kexRun) takeGuess(local, server *wire.KexInit) {
+// takeGuess keeps the guess if it is right: one that was announced if the first
+// names of both sides are the same (RFC 4253, section 7), else the server skips
+// it; another if it is for what was chosen, for no server skips that.
+func (k *kexRun) takeGuess(local, server *wire.KexInit) error {
 	c := k.c
 	c.kexMu.Lock()
 	defer c.kexMu.Unlock()
-	if c.guess != nil && sameFirst(local.Kex, server.Kex) && sameFirst(local.HostKey, server.HostKey) {
-		k.guess = c.guess
-	}
+	g := c.guess
 	c.guess = nil
+	switch {
+	case g == nil:
+	case g.announced && (!sameFirst(local.Kex, server.Kex) || !sameFirst(local.HostKey, server.HostKey)):
+	case g.name == k.alg.Kex:
+		k.guess = g
+	default:
+		return fmt.Errorf("%w: it chooses %s, not %s", ErrExpect, k.alg.Kex, g.name)
+	}
+	return nil
 }
 
 // clientShares makes the client's share and sends it.

@@ -10,6 +10,9 @@ type Quirks struct {
 	// 25 take it for the right one, and their host key's signature is of
 	// something else then.
 	SkipsWrongGuess bool
+	// BearsEarlyShare: it goes on reading where the first packet of the key
+	// exchange came together with KEXINIT.
+	BearsEarlyShare bool
 	// BearsEarlyOpen: it goes on after a CHANNEL_OPEN behind a login that it
 	// refused. sshd answers UNIMPLEMENTED; dropbear and x/crypto disconnect.
 	BearsEarlyOpen bool
@@ -28,8 +31,10 @@ func QuirksOf(version string) Quirks {
 	ours, openSSH := strings.HasPrefix(name, "adit"), isOpenSSH6(name)
 	return Quirks{
 		SkipsWrongGuess: ours || openSSH || strings.HasPrefix(name, "Go") || strings.HasPrefix(name, "dropbear"),
-		BearsEarlyOpen:  ours || openSSH,
-		Paces:           ours,
+		BearsEarlyShare: ours || openSSH || strings.HasPrefix(name, "Go") || strings.HasPrefix(name, "dropbear") ||
+			strings.HasPrefix(name, "AsyncSSH") || strings.HasPrefix(name, "Erlang"),
+		BearsEarlyOpen: ours || openSSH,
+		Paces:          ours,
 	}
 }
 

@@ -83,6 +83,7 @@ func (c *Conn) beginExchange() []byte {
 	}
 	if c.first && !c.server {
 		c.guess = newGuess(c.cfg, m)
+		c.early = c.guess != nil && !c.guess.announced
 	}
 	c.localInit = m.Append(nil)
 	msgs := []kexMsg{{payload: c.localInit, begin: true}}
