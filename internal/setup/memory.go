@@ -138,11 +138,12 @@ func (m *memory) write() error {
 // expect returns what the server is remembered to choose. It puts no host key
 // algorithm first of which no key is known: another order must not lead to a
 // question. Where a mistake would cost the connection, there must be a way to
-// another one. Something else is remembered for other lists of ours, so that it
+// another one, and who only looks wants to see what the server does by itself.
+// Something else is remembered for other lists of ours, so that it
 // never overrules them.
 func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 	path := memoryPath()
-	if path == "" {
+	if path == "" || o.LookOnly {
 		return adit.Preference{}
 	}
 	h.memory = loadMemory(path)
@@ -167,7 +168,7 @@ func (o *Options) Remember(c *adit.Client) {
 func (o *Options) Forget() { o.remember(adit.Preference{}) }
 
 func (o *Options) remember(p adit.Preference) {
-	if h := o.hostKeys; h != nil && h.memory != nil && !o.LookOnly {
+	if h := o.hostKeys; h != nil && h.memory != nil {
 		h.memory.note(h.remembered, p, time.Now()) // a cache: an error is no news for anybody
 	}
 }

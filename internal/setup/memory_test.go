@@ -133,6 +133,11 @@ func TestMemoryKeepsListsApart(t *testing.T) {
 	if got := expected(learn); got != unannounced {
 		t.Errorf("what puts no host key first: %v, want %v", got, unannounced)
 	}
+	look := learn
+	look.LookOnly = true
+	if got := expected(look); got != (adit.Preference{}) {
+		t.Errorf("for who only looks: %v, want nothing", got)
+	}
 	once := learn
 	once.Route.Command = "-"
 	if got := expected(once); got != (adit.Preference{}) {
