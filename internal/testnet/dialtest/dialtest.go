@@ -113,7 +113,7 @@ func testBulk(t *testing.T, dial Dial) {
 }
 
 func testContext(t *testing.T, dial Dial) {
-	addr := serve(t, func(c *net.TCPConn) { io.Copy(c, c) })
+	addr := testnet.ServeTCP(t, func(c *net.TCPConn) { io.Copy(c, c) })
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := dial(ctx, addr)
 	cancel()
@@ -129,7 +129,7 @@ func testContext(t *testing.T, dial Dial) {
 }
 
 func testCancelled(t *testing.T, dial Dial) {
-	addr := serve(t, func(*net.TCPConn) {})
+	addr := testnet.ServeTCP(t, func(*net.TCPConn) {})
 	reason := errors.New("changed my mind")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
@@ -213,34 +213,13 @@ func failure(c net.Conn, err error) error {
 	return err
 }
 
-// serve starts a TCP service and returns its address.
-func serve(t *testing.T, f func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				c.SetDeadline(time.Now().Add(patience))
-				f(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr().String()
-}
-
 func connect(t *testing.T, dial Dial, f func(*net.TCPConn)) net.Conn {
 	t.Helper()
-	c, err := dial(t.Context(), serve(t, f))
+	addr := testnet.ServeTCP(t, func(c *net.TCPConn) {
+		c.SetDeadline(time.Now().Add(patience))
+		f(c)
+	})
+	c, err := dial(t.Context(), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
