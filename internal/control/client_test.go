@@ -9,26 +9,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // scriptedMaster answers one client: it reads a message for each answer, and its
 // descriptors, and goes.
 func scriptedMaster(t *testing.T, hello []byte, descriptors int, answers ...[]byte) *Client {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "cm")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan struct{})
-	go func() { // ends with the client, or the listener
-		defer close(served)
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
-		c := &conn{c: nc.(*net.UnixConn)}
+	path, _ := testnet.ServeUnix(t, func(nc *net.UnixConn) {
+		c := &conn{c: nc}
 		nc.Write(hello)
 		c.receive()
 		for i, a := range answers {
@@ -43,10 +33,6 @@ func scriptedMaster(t *testing.T, hello []byte, descriptors int, answers ...[]by
 			}
 			nc.Write(a)
 		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-served
 	})
 	c, err := Dial(t.Context(), path)
 	if err != nil {
@@ -99,25 +85,14 @@ func TestMastersOfAnotherVersion(t *testing.T) {
 		{framed(message{Kind: kindOK}), "the master said message 0x80000001 where a hello is due"},
 		{nil, "the master's hello: unexpected EOF"},
 	} {
-		path := filepath.Join(t.TempDir(), "cm")
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		served := make(chan struct{})
-		go func() { // ends with the answer
-			defer close(served)
-			if nc, err := l.Accept(); err == nil {
-				nc.Read(make([]byte, 12))
-				nc.Write(tt.hello)
-				nc.Close()
-			}
-		}()
+		path, ended := testnet.ServeUnix(t, func(nc net.Conn) {
+			nc.Read(make([]byte, 12))
+			nc.Write(tt.hello)
+		})
 		if _, err := Dial(t.Context(), path); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("got %v, want an error with %q", err, tt.want)
 		}
-		<-served
-		l.Close()
+		ended()
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 func listenAt(t *testing.T, path string) *Listener {
@@ -105,27 +107,17 @@ func TestLongPath(t *testing.T) {
 
 // Dial's ctx ends a master that says nothing.
 func TestSilentMaster(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "cm")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("interrupted")
-	go func() { // ends with the client's connection
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		defer nc.Close()
+	path, ended := testnet.ServeUnix(t, func(nc net.Conn) {
 		nc.Read(make([]byte, 12)) // it has greeted
 		cancel(why)
 		nc.Read(make([]byte, 12))
-	}()
+	})
 	if _, err := Dial(ctx, path); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}
+	ended() // hangs when the connection was left open
 }
 
 // A master is idle when it has had neither clients nor channels for the time.

@@ -58,7 +58,7 @@ var proxyClients = []proxyClient{
 
 func TestDynamic(t *testing.T) {
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"db.internal:80": testnet.ServeTCP(t, echoAfterEOF)}}
 	f := start(t, "0", Config{Open: s.open})
 	for i, p := range proxyClients {
 		t.Run(p.name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestDynamicBadClients(t *testing.T) {
 func TestDynamicCurl(t *testing.T) {
 	testpeer.Need(t, "curl")
 	testnet.Census(t)
-	web := target(t, func(c *net.TCPConn) {
+	web := testnet.ServeTCP(t, func(c *net.TCPConn) {
 		line, err := bufio.NewReader(c).ReadString('\n')
 		if err == nil {
 			io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\n"+line)
@@ -199,7 +199,7 @@ func TestDynamicCurl(t *testing.T) {
 func TestDynamicOriginator(t *testing.T) {
 	needIPv6(t)
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"db.internal:80": testnet.ServeTCP(t, echoAfterEOF)}}
 	f, err := Listen(t.Context(), Spec{Bind: "::1", Dynamic: true}, Config{Open: s.open})
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestDynamicOriginator(t *testing.T) {
 // One slow client does not keep others waiting.
 func TestDynamicSlowClient(t *testing.T) {
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"db.internal:80": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"db.internal:80": testnet.ServeTCP(t, echoAfterEOF)}}
 	f := start(t, "0", Config{Open: s.open})
 	var slow []net.Conn
 	for range 20 {

@@ -115,30 +115,6 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// target starts a TCP service and returns its address.
-func target(t testing.TB, serve func(c *net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serve(c.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr().String()
-}
-
 // echoAfterEOF answers only when the question is over.
 func echoAfterEOF(c *net.TCPConn) {
 	question, err := io.ReadAll(c)
@@ -180,7 +156,7 @@ func connect(t testing.TB, f *Forwarder) *net.TCPConn {
 // tells who it was; half-close goes through.
 func TestLocal(t *testing.T) {
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"db.internal:5432": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"db.internal:5432": testnet.ServeTCP(t, echoAfterEOF)}}
 	var ev events
 	f := start(t, "0:db.internal:5432", Config{Open: s.open, Tracer: &ev})
 	if got := s.asks(); len(got) != 0 {
@@ -229,7 +205,7 @@ func TestLocalRefused(t *testing.T) {
 
 func TestLocalReset(t *testing.T) {
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"a:80": target(t, func(c *net.TCPConn) {
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, func(c *net.TCPConn) {
 		io.ReadFull(c, make([]byte, 1))
 		c.SetLinger(0)
 	})}}
@@ -261,7 +237,7 @@ func TestLocalBigBothWays(t *testing.T) {
 		c.CloseWrite()
 		sent <- [sha256.Size]byte(h.Sum(nil))
 	}
-	s := &server{hosts: map[string]string{"a:80": target(t, func(c *net.TCPConn) {
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, func(c *net.TCPConn) {
 		var wg sync.WaitGroup
 		wg.Go(func() { send(c, 1) })
 		receive(c)
@@ -284,7 +260,7 @@ func TestLocalBigBothWays(t *testing.T) {
 func TestLocalManyShortConnections(t *testing.T) {
 	testnet.Census(t)
 	const conns, atOnce = 1000, 50
-	s := &server{hosts: map[string]string{"a:80": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, echoAfterEOF)}}
 	f := start(t, "0:a:80", Config{Open: s.open})
 	var wg sync.WaitGroup
 	work := make(chan int)
@@ -320,7 +296,7 @@ func TestClose(t *testing.T) {
 	testnet.Census(t)
 	var served sync.WaitGroup
 	served.Add(1)
-	s := &server{hosts: map[string]string{"a:80": target(t, func(c *net.TCPConn) {
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, func(c *net.TCPConn) {
 		io.WriteString(c, "x")
 		io.Copy(io.Discard, c)
 		served.Done()
@@ -357,7 +333,7 @@ func TestClose(t *testing.T) {
 
 func TestStopListening(t *testing.T) {
 	testnet.Census(t)
-	s := &server{hosts: map[string]string{"a:80": target(t, echoAfterEOF)}}
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, echoAfterEOF)}}
 	f := start(t, "0:a:80", Config{Open: s.open})
 	c := connect(t, f)
 	until(t, "the connection is accepted", func() bool { return len(s.asks()) == 1 })

@@ -22,41 +22,8 @@ import (
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
-// socketDir is a folder whose name is short enough for sockets.
-func socketDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "adit")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // openPath opens "channels" to unix sockets.
 func openPath(ctx context.Context, path string) (relay.Conn, error) { return dialPath(ctx, path) }
-
-// pathTarget is target on a unix socket.
-func pathTarget(t testing.TB, path string, serve func(*net.UnixConn)) {
-	t.Helper()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serve(c.(*net.UnixConn))
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-}
 
 func echoPath(c *net.UnixConn) {
 	question, _ := io.ReadAll(c)
@@ -66,10 +33,10 @@ func echoPath(c *net.UnixConn) {
 // All four pairs of TCP and unix sockets, with half-close.
 func TestPaths(t *testing.T) {
 	testnet.Census(t)
-	dir := socketDir(t)
-	pathTarget(t, dir+"/target", echoPath)
-	s := &server{hosts: map[string]string{"a:80": target(t, echoAfterEOF)}}
-	for i, arg := range []string{dir + "/in:a:80", "0:" + dir + "/target", dir + "/in:" + dir + "/target", "0:a:80"} {
+	dir := testnet.SocketDir(t)
+	target, _ := testnet.ServeUnix(t, echoPath)
+	s := &server{hosts: map[string]string{"a:80": testnet.ServeTCP(t, echoAfterEOF)}}
+	for i, arg := range []string{dir + "/in:a:80", "0:" + target, dir + "/in:" + target, "0:a:80"} {
 		t.Run(arg, func(t *testing.T) {
 			f := start(t, arg, Config{Open: s.open, OpenPath: openPath})
 			c, err := net.Dial(f.Addr().Network(), f.Addr().String())
@@ -102,7 +69,7 @@ func TestPathMode(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no permissions on sockets")
 	}
-	dir := socketDir(t)
+	dir := testnet.SocketDir(t)
 	for _, tt := range []struct{ set, want fs.FileMode }{
 		{0, 0o600}, {0o666, 0o666}, {fs.ModeSocket | 0o777, 0o777}, {0o700, 0o700}, {fs.ModeSocket, 0},
 	} {
@@ -128,9 +95,13 @@ func staleSocket(t testing.TB, path string) {
 
 func TestPathTaken(t *testing.T) {
 	testnet.Census(t)
-	dir := socketDir(t)
+	dir := testnet.SocketDir(t)
 	staleSocket(t, dir+"/stale")
-	pathTarget(t, dir+"/live", func(*net.UnixConn) {})
+	l, err := net.Listen("unix", dir+"/live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testnet.Serve(t, l, func(net.Conn) {})
 	if err := os.WriteFile(dir+"/file", []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +152,7 @@ func TestPathTaken(t *testing.T) {
 // A path that begins with @ is a path, not a name in Linux's abstract space.
 func TestPathAt(t *testing.T) {
 	testnet.Census(t)
-	t.Chdir(socketDir(t))
+	t.Chdir(testnet.SocketDir(t))
 	if err := os.Mkdir("@d", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -201,9 +172,9 @@ func TestPathAt(t *testing.T) {
 func TestPathNetcat(t *testing.T) {
 	testpeer.Need(t, "nc")
 	testnet.Census(t)
-	dir := socketDir(t)
-	pathTarget(t, dir+"/target", echoPath)
-	start(t, dir+"/in:"+dir+"/target", Config{OpenPath: openPath})
+	dir := testnet.SocketDir(t)
+	target, _ := testnet.ServeUnix(t, echoPath)
+	start(t, dir+"/in:"+target, Config{OpenPath: openPath})
 	cmd := exec.Command("nc", "-N", "-U", dir+"/in")
 	cmd.Stdin = strings.NewReader("hello")
 	if out, err := cmd.CombinedOutput(); string(out) != `you said "hello"` || err != nil {
@@ -214,10 +185,9 @@ func TestPathNetcat(t *testing.T) {
 // -W to a path.
 func TestStdioPath(t *testing.T) {
 	testnet.Census(t)
-	dir := socketDir(t)
-	pathTarget(t, dir+"/target", echoPath)
+	target, _ := testnet.ServeUnix(t, echoPath)
 	var out strings.Builder
-	spec, err := ParseStdio(dir + "/target")
+	spec, err := ParseStdio(target)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,9 +68,8 @@ func port(addr string) string { return addr[strings.LastIndexByte(addr, ':'):] }
 
 func TestRemote(t *testing.T) {
 	testnet.Census(t)
-	dir := socketDir(t)
-	pathTarget(t, dir+"/target", echoPath)
-	for _, to := range []string{"127.0.0.1" + port(target(t, echoAfterEOF)), "localhost" + port(target(t, echoAfterEOF)), dir + "/target"} {
+	target, _ := testnet.ServeUnix(t, echoPath)
+	for _, to := range []string{"127.0.0.1" + port(testnet.ServeTCP(t, echoAfterEOF)), "localhost" + port(testnet.ServeTCP(t, echoAfterEOF)), target} {
 		var ev events
 		r := remote(t, "0:"+to, Config{Tracer: &ev, Network: "tcp4"})
 		peer, answer := offer(t, r)
@@ -101,7 +100,7 @@ func TestRemoteRefused(t *testing.T) {
 	}
 	l.Close()
 	var ev events
-	for to, want := range map[string]string{l.Addr().String(): "2 Connection refused", socketDir(t) + "/none": "2 Connect failed"} {
+	for to, want := range map[string]string{l.Addr().String(): "2 Connection refused", testnet.SocketDir(t) + "/none": "2 Connect failed"} {
 		_, answer := offer(t, remote(t, "0:"+to, Config{Tracer: &ev}))
 		if got := <-answer; got != want {
 			t.Errorf("%s: answered %q, want %q", to, got, want)
@@ -116,7 +115,7 @@ func TestRemoteRefused(t *testing.T) {
 func TestRemoteNotAccepted(t *testing.T) {
 	testnet.Census(t)
 	ended := make(chan error, 1)
-	r := remote(t, "0:"+target(t, func(c *net.TCPConn) {
+	r := remote(t, "0:"+testnet.ServeTCP(t, func(c *net.TCPConn) {
 		_, err := c.Read(make([]byte, 1))
 		ended <- err
 	}), Config{})
@@ -132,7 +131,7 @@ func TestRemoteNotAccepted(t *testing.T) {
 func TestRemoteReset(t *testing.T) {
 	testnet.Census(t)
 	ended := make(chan error, 1)
-	r := remote(t, "0:"+target(t, func(c *net.TCPConn) {
+	r := remote(t, "0:"+testnet.ServeTCP(t, func(c *net.TCPConn) {
 		_, err := io.ReadAll(c)
 		ended <- err
 	}), Config{})
@@ -146,7 +145,7 @@ func TestRemoteReset(t *testing.T) {
 
 func TestRemoteLimit(t *testing.T) {
 	testnet.Census(t)
-	r := remote(t, "0:"+target(t, echoAfterEOF), Config{MaxConns: 1})
+	r := remote(t, "0:"+testnet.ServeTCP(t, echoAfterEOF), Config{MaxConns: 1})
 	first, answer := offer(t, r)
 	<-answer
 	_, answer = offer(t, r)
@@ -164,7 +163,7 @@ func TestRemoteLimit(t *testing.T) {
 // Close ends connections and refuses later ones, also one that dials.
 func TestRemoteClose(t *testing.T) {
 	testnet.Census(t)
-	r := remote(t, "0:"+target(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) }), Config{})
+	r := remote(t, "0:"+testnet.ServeTCP(t, func(c *net.TCPConn) { io.Copy(io.Discard, c) }), Config{})
 	peer, answer := offer(t, r)
 	<-answer
 	r.Close()
@@ -195,7 +194,7 @@ func TestRemoteClose(t *testing.T) {
 // -R with a port alone: the server's clients name targets on our side.
 func TestRemoteProxy(t *testing.T) {
 	testnet.Census(t)
-	echo := target(t, echoAfterEOF)
+	echo := testnet.ServeTCP(t, echoAfterEOF)
 	name := "localhost" + port(echo)
 	for _, p := range proxyClients {
 		t.Run(p.name, func(t *testing.T) {

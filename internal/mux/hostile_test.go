@@ -1,17 +1,12 @@
 package mux_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
 
-	gossh "golang.org/x/crypto/ssh"
-
 	"github.com/adit-ssh/adit/internal/mux"
-	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -19,27 +14,7 @@ import (
 // hand returns a Mux, and a transport to drive its peer by hand.
 func hand(t testing.TB, cfg mux.Config) (m *mux.Mux, peer *transport.Conn) {
 	t.Helper()
-	testnet.Census(t)
-	a, b := tcpPipe(t)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	var tc *transport.Conn
-	var cerr, serr error
-	wg.Go(func() {
-		peer, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{signer}})
-	})
-	tc, cerr = transport.Client(t.Context(), a, &transport.Config{CheckHostKey: func(string, gossh.PublicKey) error { return nil }})
-	wg.Wait()
-	if err := errors.Join(cerr, serr); err != nil {
-		t.Fatal(err)
-	}
+	tc, peer := transports(t)
 	m = mux.New(tc, cfg)
 	t.Cleanup(func() { m.Close(); peer.Close() })
 	return m, peer

@@ -21,28 +21,11 @@ import (
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-func tcpPipe(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if a, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if b, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
-}
-
-// pair returns two Muxes over a real transport.
-func pair(t testing.TB, ca, cb mux.Config) (client, server *mux.Mux) {
+// transports returns both ends of a transport over loopback.
+func transports(t testing.TB) (client, server *transport.Conn) {
 	t.Helper()
 	testnet.Census(t)
-	a, b := tcpPipe(t)
+	a, b := testnet.TCPPipe(t)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -52,16 +35,22 @@ func pair(t testing.TB, ca, cb mux.Config) (client, server *mux.Mux) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	var tc, ts *transport.Conn
 	var cerr, serr error
 	wg.Go(func() {
-		ts, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{signer}})
+		server, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{signer}})
 	})
-	tc, cerr = transport.Client(t.Context(), a, &transport.Config{CheckHostKey: func(string, gossh.PublicKey) error { return nil }})
+	client, cerr = transport.Client(t.Context(), a, &transport.Config{CheckHostKey: func(string, gossh.PublicKey) error { return nil }})
 	wg.Wait()
 	if err := errors.Join(cerr, serr); err != nil {
 		t.Fatal(err)
 	}
+	return client, server
+}
+
+// pair returns two Muxes over a real transport.
+func pair(t testing.TB, ca, cb mux.Config) (client, server *mux.Mux) {
+	t.Helper()
+	tc, ts := transports(t)
 	client, server = mux.New(tc, ca), mux.New(ts, cb)
 	t.Cleanup(func() { client.Close(); server.Close() })
 	return client, server
@@ -136,8 +125,8 @@ func TestForward(t *testing.T) {
 				size = 1 << 20
 			}
 			a, b := channelPair(t, cfg, cfg, mux.Options{})
-			outerA, innerA := tcpPipe(t)
-			outerB, innerB := tcpPipe(t)
+			outerA, innerA := testnet.TCPPipe(t)
+			outerB, innerB := testnet.TCPPipe(t)
 			var wg sync.WaitGroup
 			copyAll := func(what string, f func() (int64, error)) {
 				wg.Go(func() {

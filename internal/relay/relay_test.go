@@ -18,26 +18,6 @@ import (
 	"github.com/adit-ssh/adit/internal/testnet"
 )
 
-// tcpPair returns two ends of a loopback connection.
-func tcpPair(t testing.TB) (a, b *net.TCPConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*net.TCPConn), s.(*net.TCPConn)
-}
-
 // plain hides everything of a connection but Conn, as TLS would.
 type plain struct{ Conn }
 
@@ -72,8 +52,8 @@ func newRig(t testing.TB, wrap func(*net.TCPConn) Conn, head []byte) *rig {
 	t.Helper()
 	testnet.Census(t)
 	r := &rig{}
-	r.app, r.local = tcpPair(t)
-	r.remote, r.server = tcpPair(t)
+	r.app, r.local = testnet.TCPPipe(t)
+	r.remote, r.server = testnet.TCPPipe(t)
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancelCause(context.Background())
 	done := make(chan Result, 1)

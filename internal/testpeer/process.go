@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // patience is how long a peer may take to start, to answer or to end. It only
@@ -174,31 +176,19 @@ func startOnPort(t testing.TB, name string, ready *regexp.Regexp, cmd func(port 
 func serveInetd(t testing.TB, name string, cmd func() *exec.Cmd) (addr string, log *logBuffer) {
 	t.Helper()
 	log = &logBuffer{changed: make(chan struct{})}
-	l := listen(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				if err := runInetd(ctx, conn.(*net.TCPConn), cmd(), log); err != nil {
-					fmt.Fprintf(log, "%s: %v\n", name, err)
-				}
-			})
-		}
-	})
 	t.Cleanup(func() {
-		cancel()
-		l.Close()
-		wg.Wait()
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", name, log.String())
 		}
 	})
-	return l.Addr().String(), log
+	ctx, cancel := context.WithCancel(context.Background())
+	addr = testnet.ServeTCP(t, func(conn *net.TCPConn) {
+		if err := runInetd(ctx, conn, cmd(), log); err != nil {
+			fmt.Fprintf(log, "%s: %v\n", name, err)
+		}
+	})
+	t.Cleanup(cancel)
+	return addr, log
 }
 
 func runInetd(ctx context.Context, conn *net.TCPConn, cmd *exec.Cmd, log io.Writer) error {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // Target is a TCP service that forwards lead to.
@@ -34,38 +36,29 @@ func (s *Target) Accepted() int {
 // then. At the test's end all of them are closed and waited for.
 func serve(t testing.TB, handle func(*net.TCPConn)) *Target {
 	t.Helper()
-	l := listen(t)
-	s := &Target{Addr: l.Addr().String()}
-	conns := map[*net.TCPConn]bool{} // guarded by s.mu
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conn := c.(*net.TCPConn)
-			s.mu.Lock()
-			s.accepted++
-			conns[conn] = true
-			s.mu.Unlock()
-			wg.Go(func() {
-				handle(conn)
-				conn.Close()
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				delete(conns, conn)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
+	s := &Target{}
+	conns, over := map[*net.TCPConn]bool{}, false // guarded by s.mu
+	s.Addr = testnet.ServeTCP(t, func(c *net.TCPConn) {
 		s.mu.Lock()
-		for conn := range conns {
-			conn.Close()
-		}
+		s.accepted++
+		conns[c] = true
+		late := over
 		s.mu.Unlock()
-		wg.Wait()
+		if late {
+			return
+		}
+		handle(c)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(conns, c)
+	})
+	t.Cleanup(func() { // before ServeTCP waits for them
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		over = true
+		for c := range conns {
+			c.Close()
+		}
 	})
 	return s
 }

@@ -14,18 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// dir is a folder whose name is short enough for sockets.
-func dir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "adit")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
+	"github.com/adit-ssh/adit/internal/testnet"
+)
 
 // leave leaves a socket behind, as a killed process does.
 func leave(t testing.TB, path string) {
@@ -62,7 +53,7 @@ func TestMode(t *testing.T) {
 		for _, umask := range []int{0, 0o077, 0o777} {
 			for _, mode := range []fs.FileMode{0o600, 0o666, 0o700, 0} {
 				syscall.Umask(0o077)
-				d := dir(t)
+				d := testnet.SocketDir(t)
 				syscall.Umask(umask)
 				l, err := listen(d+"/s", mode)
 				if err != nil {
@@ -86,7 +77,7 @@ func TestMode(t *testing.T) {
 // What lies at the path stays there, but for Take if it is a socket that nobody
 // listens on.
 func TestTaken(t *testing.T) {
-	d := dir(t)
+	d := testnet.SocketDir(t)
 	live, err := Listen(d+"/live", 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +137,7 @@ func connect(t testing.TB, path string) {
 // Of many that find a stale socket one gets its path, and keeps it.
 func TestTakeRace(t *testing.T) {
 	for range 20 {
-		d := dir(t)
+		d := testnet.SocketDir(t)
 		leave(t, d+"/s")
 		var all sync.WaitGroup
 		var mu sync.Mutex
@@ -178,7 +169,7 @@ func TestTakeRace(t *testing.T) {
 
 // A socket that another has replaced since it was looked at stays where it is.
 func TestRemoveThat(t *testing.T) {
-	d := dir(t)
+	d := testnet.SocketDir(t)
 	leave(t, d+"/s")
 	old := time.Now().Add(-time.Minute) // file times are some milliseconds coarse
 	if err := os.Chtimes(d+"/s", old, old); err != nil {
@@ -206,7 +197,7 @@ func TestRemoveThat(t *testing.T) {
 // A path that leaves no room for the other name works, replacing included; one
 // that is too long is an error.
 func TestTakeLong(t *testing.T) {
-	d := dir(t)
+	d := testnet.SocketDir(t)
 	path := filepath.Join(d, strings.Repeat("x", MaxPath-len(d)-2))
 	leave(t, path)
 	l, err := Take(path, 0o600)
@@ -230,7 +221,7 @@ func TestTakeLong(t *testing.T) {
 
 // Closing removes one's own socket and not another that has taken its place.
 func TestCloseLeavesOthers(t *testing.T) {
-	d := dir(t)
+	d := testnet.SocketDir(t)
 	first, err := Listen(d+"/s", 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +256,7 @@ func TestCloseLeavesOthers(t *testing.T) {
 
 // A path that begins with @ is a path.
 func TestAt(t *testing.T) {
-	t.Chdir(dir(t))
+	t.Chdir(testnet.SocketDir(t))
 	for name, listen := range ways {
 		l, err := listen("@s", 0o600)
 		if err != nil {
@@ -281,7 +272,7 @@ func TestAt(t *testing.T) {
 
 // The system tells who has connected, where it knows.
 func TestPeerOf(t *testing.T) {
-	d := dir(t)
+	d := testnet.SocketDir(t)
 	l, err := Listen(d+"/s", 0o600)
 	if err != nil {
 		t.Fatal(err)
