@@ -23,6 +23,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/internal/relay"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/socks"
 )
@@ -361,7 +362,7 @@ func terminate(t *testing.T, file string) {
 
 // refusingProxy is an HTTP proxy that forbids everything.
 func refusingProxy(t *testing.T) string {
-	return serveTCP(t, func(c *net.TCPConn) {
+	return testnet.ServeTCP(t, func(c *net.TCPConn) {
 		r, err := socks.Accept(context.Background(), c)
 		if err != nil {
 			return
@@ -373,36 +374,13 @@ func refusingProxy(t *testing.T) string {
 
 // slowWay leads to a server, after a second.
 func slowWay(t *testing.T, server string) string {
-	return serveTCP(t, func(c *net.TCPConn) {
+	return testnet.ServeTCP(t, func(c *net.TCPConn) {
 		<-time.After(time.Second)
 		far, err := net.Dial("tcp4", server)
 		if err == nil {
 			relay.Pipe(context.Background(), c, far.(*net.TCPConn), nil)
 		}
 	})
-}
-
-// serveTCP serves until the test's end, when it closes what is open.
-func serveTCP(t *testing.T, serve func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() { // ends with the listener
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { // ends with the client
-				defer c.Close()
-				serve(c.(*net.TCPConn))
-			}()
-		}
-	}()
-	return l.Addr().String()
 }
 
 // fullListener is an address at which connecting hangs: its queue is full, and

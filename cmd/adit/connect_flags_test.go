@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -20,22 +21,7 @@ import (
 func TestConnectFlags(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "socket")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() { // ends with the listener
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("by the socket"))
-			c.Close()
-		}
-	}()
+	socket, _ := testnet.ServeUnix(t, func(c net.Conn) { io.WriteString(c, "by the socket") })
 	refused, banner := testpeer.RefusedAddr(t), testpeer.GreetingTarget(t, "session begins\r\nSSH-2.0-x\r\n").Addr
 	for i, tt := range []struct {
 		flags, address   string

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/adit-ssh/adit/internal/relay"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/socks"
 )
@@ -150,7 +151,7 @@ func TestConnectLikeNC(t *testing.T) {
 func TestConnectServerEndsFirst(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 1)
-	server := serveTCP(t, func(c *net.TCPConn) {
+	server := testnet.ServeTCP(t, func(c *net.TCPConn) {
 		io.WriteString(c, "hello")
 		c.CloseWrite()
 		b, _ := io.ReadAll(c)
@@ -186,7 +187,7 @@ func TestConnectServerEndsFirst(t *testing.T) {
 
 // anyProxy speaks all protocols, with TLS in front if wanted.
 func anyProxy(t *testing.T, config *tls.Config) string {
-	return serveTCP(t, func(c *net.TCPConn) {
+	return testnet.ServeTCP(t, func(c *net.TCPConn) {
 		var client relay.Conn = c
 		if config != nil {
 			client = tls.Server(c, config)

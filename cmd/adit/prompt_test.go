@@ -11,12 +11,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -219,29 +219,10 @@ func passwordServer(t *testing.T, secret string) (addr string, host gossh.Public
 // serveNothing lets in as config says, and runs any command without doing anything.
 func serveNothing(t *testing.T, config *gossh.ServerConfig) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { runNothing(nc, config) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
-	return l.Addr().String()
+	return testnet.ServeTCP(t, func(nc *net.TCPConn) { runNothing(nc, config) })
 }
 
 func runNothing(nc net.Conn, config *gossh.ServerConfig) {
-	defer nc.Close()
 	_, channels, requests, err := gossh.NewServerConn(nc, config)
 	if err != nil {
 		return

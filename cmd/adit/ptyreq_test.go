@@ -15,6 +15,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -72,31 +73,13 @@ func recorder(t *testing.T) (addr string, host gossh.PublicKey, asked <-chan []s
 	key := testpeer.NewKey(t, "ed25519")
 	config := &gossh.ServerConfig{PublicKeyCallback: func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return nil, nil }}
 	config.AddHostKey(key.Signer)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, ended := make(chan []string, 8), make(chan struct{})
-	go func() { // ends with l
-		defer close(ended)
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			all <- record(nc, config)
-		}
-	}()
-	t.Cleanup(func() {
-		l.Close()
-		<-ended
-	})
-	return l.Addr().String(), key.Public, all
+	all := make(chan []string, 8)
+	addr = testnet.ServeTCP(t, func(nc *net.TCPConn) { all <- record(nc, config) })
+	return addr, key.Public, all
 }
 
 // record returns the requests of one connection's session.
 func record(nc net.Conn, config *gossh.ServerConfig) (asked []string) {
-	defer nc.Close()
 	conn, channels, requests, err := gossh.NewServerConn(nc, config)
 	if err != nil {
 		return []string{err.Error()}

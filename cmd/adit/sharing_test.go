@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -47,11 +48,7 @@ func eachPair(t *testing.T, do func(t *testing.T, p *sharing)) {
 }
 
 func newSharing(t *testing.T, s *testpeer.Server, master, client string) *sharing {
-	dir, err := os.MkdirTemp("", "cm") // a socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := testnet.SocketDir(t)
 	p := &sharing{t: t, s: s, dir: dir, master: callAs[master], client: callAs[client], config: filepath.Join(dir, "config"), socket: filepath.Join(dir, "cm")}
 	text := fmt.Sprintf("Host server\nHostName %s\nPort %d\nUser %s\nIdentityFile %s\nIdentityAgent none\nUserKnownHostsFile %s\nGlobalKnownHostsFile /dev/null\nControlPath %s\nSendEnv ADIT_*\nBatchMode yes\n",
 		s.Host(), s.Port(), s.User, s.Key.Path, s.KnownHosts(t), p.socket)
