@@ -93,14 +93,17 @@ func named(t *testing.T, addrs ...[4]byte) {
 // refuses not at all.
 func TestHappyEyeballs(t *testing.T) {
 	named(t, [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 2}, [4]byte{127, 0, 0, 3})
-	silent := fullBacklog(t)
-	_, port, err := net.SplitHostPort(silent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp4", "127.0.0.3:"+port) // nobody is at 127.0.0.2
-	if err != nil {
-		t.Skip(err)
+	var silent, port string
+	var l net.Listener
+	for try := 0; l == nil; try++ { // until nobody else has taken the port at 127.0.0.3
+		silent = fullBacklog(t)
+		var err error
+		if _, port, err = net.SplitHostPort(silent); err != nil {
+			t.Fatal(err)
+		}
+		if l, err = net.Listen("tcp4", "127.0.0.3:"+port); err != nil && try == 10 { // nobody is at 127.0.0.2
+			t.Fatal(err)
+		}
 	}
 	defer l.Close()
 	begin := time.Now()

@@ -117,16 +117,19 @@ func TestListenErrors(t *testing.T) {
 func TestListenSkipped(t *testing.T) {
 	needIPv6(t)
 	testnet.Census(t)
-	busy, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	port := uint16(busy.Addr().(*net.TCPAddr).Port)
-	var ev events
-	f, err := Listen(t.Context(), Spec{Port: port, Dynamic: true}, Config{Tracer: &ev})
-	if err != nil {
-		t.Skipf("somebody else took [::1]:%d: %v", port, err)
+	var ev *events
+	var f *Forwarder
+	for try := 0; f == nil; try++ { // until nobody else has taken the port at [::1]
+		busy, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer busy.Close()
+		ev = new(events)
+		f, err = Listen(t.Context(), Spec{Port: uint16(busy.Addr().(*net.TCPAddr).Port), Dynamic: true}, Config{Tracer: ev})
+		if err != nil && (try == 10 || !errors.Is(err, syscall.EADDRINUSE)) {
+			t.Fatal(err)
+		}
 	}
 	defer f.Close()
 	if hosts(f) != "::1" || len(f.Skipped()) != 1 || !errors.Is(f.Skipped()[0], syscall.EADDRINUSE) {

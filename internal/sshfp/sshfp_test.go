@@ -19,15 +19,7 @@ import (
 // serve answers on a port of loopback, over UDP and TCP.
 func serve(t *testing.T, answer func(w dns.ResponseWriter, q *dns.Msg)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		l.Close()
-		t.Skipf("the port is taken for UDP: %v", err)
-	}
+	l, p := listenBoth(t)
 	for _, s := range []*dns.Server{{Listener: l}, {PacketConn: p}} {
 		up, down := make(chan struct{}), make(chan error, 1)
 		s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(answer), func() { close(up) }
@@ -40,6 +32,24 @@ func serve(t *testing.T, answer func(w dns.ResponseWriter, q *dns.Msg)) string {
 		t.Cleanup(func() { s.Shutdown(); <-down })
 	}
 	return l.Addr().String()
+}
+
+// listenBoth listens on one port for TCP and UDP. What the system chose for one may
+// be taken for the other.
+func listenBoth(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return l, p
+		}
+		l.Close()
+	}
+	t.Fatal("each port that is free for TCP is taken for UDP")
+	return nil, nil
 }
 
 // records are a key's, as ssh-keygen prints them.
