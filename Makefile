@@ -55,8 +55,8 @@ oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH 
 	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run 'Oracle|AsSSH' ./sshconfig ./cmd/adit
 
 .PHONY: helpers
-helpers: ## a thousand runs of proxy commands and their helpers, which must leave nothing
-	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit
+helpers: ## a thousand runs of proxy commands, their helpers and forwarded agents, which must leave nothing
+	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit ./internal/interop
 
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios

@@ -5,48 +5,16 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-
-	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
-
-// listenAgent serves an agent at a socket, each connection with a memory of its own. ended waits until all connections were closed by us.
-func listenAgent(t testing.TB, a agent.Agent) (path string, ended func()) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &agent.Server{Agent: a}
-	var serving sync.WaitGroup
-	serving.Go(func() { s.Serve(context.Background(), l) })
-	ended = sync.OnceFunc(func() {
-		l.Close()
-		serving.Wait()
-	})
-	t.Cleanup(ended)
-	return path, ended
-}
-
-// ringOf returns a keyring with a key for some destinations.
-func ringOf(t testing.TB, key *testpeer.Key, ds ...agent.Destination) *agent.Keyring {
-	t.Helper()
-	ring := &agent.Keyring{}
-	t.Cleanup(ring.Close)
-	addKey(t, ring, agent.AddedKey{PrivateKey: rawKey(t, key), Comment: "the key", Destinations: ds})
-	return ring
-}
 
 // agentOpen is an open of a channel to the agent.
 func agentOpen(sender uint32, typ string) *wire.ChannelOpen {
@@ -58,7 +26,12 @@ func agentOpen(sender uint32, typ string) *wire.ChannelOpen {
 func TestForwardAgent(t *testing.T) {
 	c, server := scripted(t)
 	key := testpeer.NewKey(t, "ed25519")
-	path, ended := listenAgent(t, ringOf(t, key))
+	ring := &agent.Keyring{}
+	t.Cleanup(ring.Close)
+	if err := ring.Add(agent.AddedKey{PrivateKey: key.Private, Comment: "the key"}); err != nil {
+		t.Fatal(err)
+	}
+	path, ended := testnet.ServeUnix(t, func(nc net.Conn) { (&agent.Server{Agent: ring}).ServeConn(t.Context(), nc) })
 	send(t, server, agentOpen(1, "auth-agent@openssh.com"))
 	if m := want(t, "nobody asked", server, new(wire.ChannelOpenFailure)); m.Reason != wire.OpenAdministrativelyProhibited {
 		t.Errorf("refused with %d", m.Reason)
@@ -183,96 +156,6 @@ func TestForwardAgentSlow(t *testing.T) {
 	}
 	close(release)
 	opens.Wait()
-}
-
-// A server whose key is wrong gets no agent.
-func TestForwardAgentUnverified(t *testing.T) {
-	testpeer.Need(t, "sshd")
-	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
-	c := dial(t, s.Addr, &adit.Config{User: s.User, Keys: adit.Keys(s.Key.Signer), CheckHostKey: func(string, string, gossh.PublicKey) error {
-		return adit.ErrUnverified
-	}})
-	ch, err := c.OpenChannel(t.Context(), wire.ChannelSession, nil, adit.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.ForwardAgent(t.Context(), ch, &agent.Forwarder{Dialer: agent.Socket("/nowhere")}); !errors.Is(err, adit.ErrUnverified) {
-		t.Errorf("got %v, want %v", err, adit.ErrUnverified)
-	}
-}
-
-// Programs at sshd see keys as their destinations allow, also after a new key
-// exchange: the session stays the first one's.
-func TestForwardAgentSSHD(t *testing.T) {
-	testpeer.Need(t, "sshd", "ssh-add")
-	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
-	to := agent.Hop{Hostname: "server", Keys: []agent.HostKey{{Blob: s.HostKeys[0].Marshal()}}}
-	for name, tt := range map[string]struct {
-		ds   []agent.Destination
-		want string
-	}{
-		"everywhere":          {nil, "the key"},
-		"the server":          {[]agent.Destination{{To: to}}, "no identities"},
-		"the server and back": {[]agent.Destination{{To: to}, {From: to, To: to}}, "the key"},
-	} {
-		census(t)
-		path, ended := listenAgent(t, ringOf(t, s.Key, tt.ds...))
-		c := loginTo(t, s)
-		before := c.Session()
-		c.Rekey()
-		f := &agent.Forwarder{Dialer: agent.Socket(path)}
-		for range 2 {
-			if got := runWithAgent(t, c, f, "ssh-add -l"); !strings.Contains(got, tt.want) {
-				t.Errorf("%s: ssh-add says %q, want %q", name, got, tt.want)
-			}
-		}
-		if after := c.Session(); !bytes.Equal(after.ID, before.ID) || after.Verify() != nil {
-			t.Errorf("%s: the session has changed with the keys", name)
-		}
-		c.Close()
-		ended()
-	}
-}
-
-// runWithAgent runs a command at the server and returns what it says.
-func runWithAgent(t testing.TB, c *adit.Client, f *agent.Forwarder, command string) string {
-	t.Helper()
-	ch, err := c.OpenChannel(t.Context(), wire.ChannelSession, nil, adit.Options{Stderr: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ch.Close()
-	if err := c.ForwardAgent(t.Context(), ch, f); err != nil {
-		t.Fatal(err)
-	}
-	if ok, err := ch.SendRequest(t.Context(), wire.RequestExec, true, (&wire.Text{Value: command + " 2>&1"}).Append(nil)); err != nil || !ok {
-		t.Fatalf("exec: %v, %v", ok, err)
-	}
-	var out bytes.Buffer
-	if _, err := out.ReadFrom(ch); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
-}
-
-func addKey(t testing.TB, ring *agent.Keyring, k agent.AddedKey) {
-	t.Helper()
-	if err := ring.Add(k); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func rawKey(t testing.TB, k *testpeer.Key) any {
-	t.Helper()
-	b, err := os.ReadFile(k.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := gossh.ParseRawPrivateKey(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
 }
 
 // A server that knows RFC 9987's names is asked by them.

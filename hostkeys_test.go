@@ -10,7 +10,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -79,21 +78,10 @@ func (r *rotating) serve(t *testing.T, nc net.Conn, host gossh.Signer) {
 func dialRotating(t *testing.T, r *rotating, host gossh.Signer, change func(*adit.Config)) (*adit.Client, error) {
 	t.Helper()
 	r.passwords = make(chan string, 10)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		nc, err := l.Accept()
-		if err == nil {
-			r.serve(t, nc, host)
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
+	addr := testnet.ServeTCP(t, func(nc *net.TCPConn) { r.serve(t, nc, host) })
 	cfg := &adit.Config{CheckHostKey: adit.FixedHostKey(host.PublicKey()), Password: func(context.Context) (string, error) { return "secret", nil }}
 	change(cfg)
-	return adit.Dial(t.Context(), "ann@"+l.Addr().String(), cfg)
+	return adit.Dial(t.Context(), "ann@"+addr, cfg)
 }
 
 func signer(t *testing.T, key any, err error) gossh.Signer {

@@ -4,16 +4,15 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -49,23 +48,10 @@ func connectTo(t testing.TB, network, address string) testpeer.HalfClose {
 	return c.(testpeer.HalfClose)
 }
 
-// echoes serves l as EchoTarget does.
-func echoes(l net.Listener) (wait func()) {
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				io.Copy(c, c)
-				c.(*adit.Conn).CloseWrite()
-			})
-		}
-	})
-	return wg.Wait
+// echo sends back what it gets; EOF too, after the last byte.
+func echo[C testpeer.HalfClose](c C) {
+	io.Copy(c, c)
+	c.CloseWrite()
 }
 
 // inetOnly has sshd listen at 127.0.0.1 only. Else it chooses a port for [::1], and
@@ -116,7 +102,7 @@ func TestRemoteForwardPeers(t *testing.T) {
 			if l.Addr().String() != at {
 				t.Errorf("listens on %v, want %s", l.Addr(), at)
 			}
-			wait := echoes(l)
+			ended := testnet.Serve(t, l, echo[*adit.Conn])
 			if err := testpeer.Echo(connectTo(t, "tcp", at), 1<<20); err != nil {
 				t.Errorf("Listen: %v", err)
 			}
@@ -125,8 +111,7 @@ func TestRemoteForwardPeers(t *testing.T) {
 			} else if _, ok := errors.AsType[*adit.RemoteListenError](err); !ok {
 				t.Errorf("a taken port: %v", err)
 			}
-			l.Close()
-			wait()
+			ended()
 			c.SendRequest(t.Context(), "keepalive@openssh.com", true, nil) // the server is through with the cancel
 			if nc, err := net.Dial("tcp", at); err == nil {
 				nc.Close()
@@ -169,31 +154,9 @@ func TestStreamlocalPeer(t *testing.T) {
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{inetOnly}})
 	census(t)
 	c := loginTo(t, s)
-	dir, err := os.MkdirTemp("", "adit")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.Listen("unix", filepath.Join(dir, "target"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer nc.Close()
-				io.Copy(nc, nc)
-				nc.(*net.UnixConn).CloseWrite()
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	path, tcp := dir+"/target", testpeer.EchoTarget(t).Addr
+	dir := testnet.SocketDir(t)
+	path, _ := testnet.ServeUnix(t, echo[*net.UnixConn])
+	tcp := testpeer.EchoTarget(t).Addr
 	for i, arg := range []string{"0:" + path, dir + "/in:" + path, dir + "/in:" + tcp} {
 		for _, remote := range []bool{false, true} {
 			spec, err := forward.ParseLocal(arg)
@@ -228,13 +191,12 @@ func TestStreamlocalPeer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wait := echoes(rl)
+	ended := testnet.Serve(t, rl, echo[*adit.Conn])
 	if err := testpeer.Echo(connectTo(t, "unix", dir+"/listen"), 1<<20); err != nil {
 		t.Errorf("Listen: %v", err)
 	}
-	rl.Close()
-	wait()
-	if _, err := c.Listen(t.Context(), "unix", dir+"/target"); err == nil {
+	ended()
+	if _, err := c.Listen(t.Context(), "unix", path); err == nil {
 		t.Error("a path that is taken is listened on")
 	}
 }

@@ -2,17 +2,13 @@ package interop
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -40,7 +36,7 @@ func TestForwardedTwice(t *testing.T) {
 	}
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"TrustedUserCAKeys " + cas}})
 	user := testpeer.NewKey(t, "ed25519")
-	added := agent.AddedKey{PrivateKey: privateKey(t, user), Certificate: user.Certify(t, ca, "user", []string{s.User}), Comment: "certificate"}
+	added := agent.AddedKey{PrivateKey: user.Private, Certificate: user.Certify(t, ca, "user", []string{s.User}), Comment: "certificate"}
 	// Only for reaching the server, not for going on from there.
 	narrow := added
 	narrow.Destinations = []agent.Destination{{To: agent.Hop{Hostname: "server", Keys: []agent.HostKey{{Blob: s.HostKeys[0].Marshal()}}}}}
@@ -53,8 +49,8 @@ func TestForwardedTwice(t *testing.T) {
 		name   string
 		want   string // first login, second login, the agent's list afterwards, and for the narrow key a login
 	}{
-		{naive, closingAgent, "naive client, agent that closes", "in denied gone"},
-		{ours, closingAgent, "adit, agent that closes", "in in lists"},
+		{naive, windowsAgent, "naive client, agent that closes", "in denied gone"},
+		{ours, windowsAgent, "adit, agent that closes", "in in lists"},
 		{naive, opensshAgent, "naive client, ssh-agent", "in in lists in"},
 		{ours, opensshAgent, "adit, ssh-agent", "in in lists denied"},
 	} {
@@ -121,51 +117,52 @@ func naive(t testing.TB, s *testpeer.Server, path string) (run func(command stri
 // ours forwards it as adit ssh -A does.
 func ours(t testing.TB, s *testpeer.Server, path string) (run func(command string) string) {
 	t.Helper()
+	c := dialSSHD(t, s)
+	f := &agent.Forwarder{Dialer: agent.Socket(path)}
+	return func(command string) string { return runForwarding(t, c, f, command) }
+}
+
+// dialSSHD logs in with the server's key.
+func dialSSHD(t testing.TB, s *testpeer.Server) *adit.Client {
+	t.Helper()
 	c, err := adit.Dial(t.Context(), s.User+"@"+s.Addr, &adit.Config{Keys: adit.Keys(s.Key.Signer), CheckHostKey: adit.FixedHostKey(s.HostKeys[0])})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	f := &agent.Forwarder{Dialer: agent.Socket(path)}
-	return func(command string) string {
-		ch, err := c.OpenChannel(t.Context(), wire.ChannelSession, nil, adit.Options{Stderr: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ch.Close()
-		if err := c.ForwardAgent(t.Context(), ch, f); err != nil {
-			t.Fatal(err)
-		}
-		if ok, err := ch.SendRequest(t.Context(), wire.RequestExec, true, (&wire.Text{Value: command + " 2>&1"}).Append(nil)); err != nil || !ok {
-			t.Fatalf("exec: %v, %v", ok, err)
-		}
-		var out bytes.Buffer
-		if _, err := out.ReadFrom(ch); err != nil {
-			t.Fatal(err)
-		}
-		return out.String()
-	}
+	return c
 }
 
-// opensshAgent starts ssh-agent with a key.
-func opensshAgent(t testing.TB, k agent.AddedKey) (path string) {
+// runForwarding runs a command at the server and returns what it says.
+func runForwarding(t testing.TB, c *adit.Client, f *agent.Forwarder, command string) string {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	cmd := exec.Command("ssh-agent", "-D", "-a", path)
-	out, err := cmd.StdoutPipe()
+	ch, err := c.OpenChannel(t.Context(), wire.ChannelSession, nil, adit.Options{Stderr: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	defer ch.Close()
+	if err := c.ForwardAgent(t.Context(), ch, f); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	if _, err := out.Read(make([]byte, 1)); err != nil { // it listens then
+	if ok, err := ch.SendRequest(t.Context(), wire.RequestExec, true, (&wire.Text{Value: command + " 2>&1"}).Append(nil)); err != nil || !ok {
+		t.Fatalf("exec: %v, %v", ok, err)
+	}
+	var out bytes.Buffer
+	if _, err := out.ReadFrom(ch); err != nil {
 		t.Fatal(err)
 	}
+	return out.String()
+}
+
+// opensshAgent is ssh-agent with a key.
+func opensshAgent(t testing.TB, k agent.AddedKey) (path string) {
+	t.Helper()
+	return keyed(t, testpeer.SSHAgent(t), k)
+}
+
+// keyed gives an agent a key.
+func keyed(t testing.TB, path string, k agent.AddedKey) string {
+	t.Helper()
 	conn, _, err := agent.Socket(path).Open(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -178,70 +175,25 @@ func opensshAgent(t testing.TB, k agent.AddedKey) (path string) {
 	return path
 }
 
-// closingAgent is an agent that ends the connection at whatever it refuses, and frames
-// its success twice: Windows' (see /PROTOCOL.md).
-func closingAgent(t testing.TB, k agent.AddedKey) (path string) {
+// ringOf returns a keyring with a key for some destinations.
+func ringOf(t testing.TB, key *testpeer.Key, ds ...agent.Destination) *agent.Keyring {
+	t.Helper()
+	return ringWith(t, agent.AddedKey{PrivateKey: key.Private, Comment: "the key", Destinations: ds})
+}
+
+func ringWith(t testing.TB, k agent.AddedKey) *agent.Keyring {
 	t.Helper()
 	ring := &agent.Keyring{}
+	t.Cleanup(ring.Close)
 	if err := ring.Add(k); err != nil {
 		t.Fatal(err)
 	}
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve := func(nc net.Conn) {
-		defer nc.Close()
-		c := ring.NewConnection()
-		head := make([]byte, 4)
-		for {
-			if _, err := io.ReadFull(nc, head); err != nil {
-				return
-			}
-			request := make([]byte, binary.BigEndian.Uint32(head))
-			if _, err := io.ReadFull(nc, request); err != nil {
-				return
-			}
-			reply := c.Answer(context.Background(), request)
-			switch reply[0] {
-			case 5, 28:
-				return
-			case 6:
-				reply = []byte{0, 0, 0, 1, 6}
-			}
-			if _, err := nc.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(reply))), reply...)); err != nil {
-				return
-			}
-		}
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { serve(nc) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait() // until all who have connected are gone
-		ring.Close()
-	})
-	return path
+	return ring
 }
 
-func privateKey(t testing.TB, k *testpeer.Key) any {
+// windowsAgent is an agent with a key that answers as Windows' does.
+func windowsAgent(t testing.TB, k agent.AddedKey) (path string) {
 	t.Helper()
-	b, err := os.ReadFile(k.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := gossh.ParseRawPrivateKey(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return raw
+	path, _ = odd(t, ringWith(t, k), false, windows)
+	return path
 }

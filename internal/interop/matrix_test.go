@@ -11,7 +11,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/setup"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -272,28 +272,7 @@ func tryLogin(t *testing.T, row matrixRow, m *matrixServer) (outcome, why string
 // serveAgent serves an agent's protocol and returns the socket.
 func serveAgent(t *testing.T, a agent.Agent) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer nc.Close()
-				agent.ServeAgent(a, nc)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		wg.Wait()
-	})
+	path, _ = testnet.ServeUnix(t, func(nc net.Conn) { agent.ServeAgent(a, nc) })
 	return path
 }
 

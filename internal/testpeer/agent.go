@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // pinentry is a person who wants no passphrase, and has no objections (Assuan; see
@@ -17,6 +19,26 @@ while read -r verb rest; do
   test "$verb" != BYE || exit
 done
 `
+
+// SSHAgent starts OpenSSH's ssh-agent, or the one that ADIT_SSH_AGENT names, and
+// returns the path of its socket. It has no keys, has nobody to confirm with, and uses
+// the helpers and the token that SSH_SK_HELPER, SSH_PKCS11_HELPER and SOFTHSM2_CONF
+// name.
+func SSHAgent(t testing.TB, args ...string) (path string) {
+	t.Helper()
+	program := os.Getenv("ADIT_SSH_AGENT")
+	if program == "" {
+		program = find(t, "ssh-agent")
+	}
+	cmd := exec.Command(program, append([]string{"-D", "-a", filepath.Join(testnet.SocketDir(t), "agent")}, args...)...)
+	cmd.Env = cleanEnv(t.TempDir(), "SSH_ASKPASS=/nonexistent")
+	for _, name := range []string{"SOFTHSM2_CONF", "SSH_SK_HELPER", "SSH_PKCS11_HELPER"} {
+		if value, set := os.LookupEnv(name); set {
+			cmd.Env = append(cmd.Env, name+"="+value)
+		}
+	}
+	return socketOf(t, start(t, "ssh-agent", cmd))
+}
 
 var socketReady = regexp.MustCompile(`SSH_AUTH_SOCK=([^;\s]+)`)
 

@@ -22,9 +22,10 @@ import (
 // Key is a key pair and its files in OpenSSH's format: Path holds the private
 // key (mode 0600), Path.pub the public one.
 type Key struct {
-	Path   string
-	Signer gossh.Signer
-	Public gossh.PublicKey
+	Path    string
+	Private crypto.Signer // an ed25519.PrivateKey, an *ecdsa.PrivateKey or an *rsa.PrivateKey
+	Signer  gossh.Signer
+	Public  gossh.PublicKey
 }
 
 // KeyTypes are the types that NewKey makes.
@@ -69,7 +70,7 @@ func newKeyAt(t testing.TB, path, typ string) *Key {
 		t.Fatal(err)
 	}
 	writeFile(t, path, string(pem.EncodeToMemory(block)))
-	k := &Key{Path: path, Signer: signer, Public: signer.PublicKey()}
+	k := &Key{Path: path, Private: private, Signer: signer, Public: signer.PublicKey()}
 	writeFile(t, path+".pub", k.Line()+"\n")
 	return k
 }

@@ -1,4 +1,4 @@
-package adit_test
+package interop
 
 import (
 	"bufio"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/agent"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -32,10 +33,10 @@ func TestForwardAgentManyTimes(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("ADIT_RUNS")); err == nil { // make full
 		uses = n
 	}
-	census(t)
+	testnet.Census(t)
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
-	path, ended := listenAgent(t, ringOf(t, s.Key))
-	c := loginTo(t, s)
+	path, ended := serveRing(t, ringOf(t, s.Key))
+	c := dialSSHD(t, s)
 	f := &agent.Forwarder{Dialer: agent.Socket(path)}
 	ch, err := c.OpenChannel(t.Context(), wire.ChannelSession, nil, adit.Options{})
 	if err != nil {
