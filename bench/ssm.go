@@ -29,40 +29,65 @@ func ssmWork(d direction, payload int, trip, sleep time.Duration, size int) work
 		if c.name != "adit+sshd" {
 			return errUnable
 		}
-		url, end, err := e.gateway(payload, trip/2, sleep)
+		a, err := e.startSSM(row, payload, trip, sleep, "--max-payload", strconv.Itoa(max(1024, payload)))
 		if err != nil {
 			return err
 		}
-		defer end()
-		cmd := e.profiled(exec.Command(e.path("adit"), "ssm", "--no-inband", "--max-payload", strconv.Itoa(max(1024, payload)), "i-0123456789abcdef0", strconv.Itoa(e.target)), row)
-		cmd.Env = append(cmd.Env, ssmgw.Env(url, e.dir)...)
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			return err
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		defer cmd.Wait()
-		defer cmd.Process.Signal(syscall.SIGTERM)
-		before, began := usageOf(cmd.Process.Pid), time.Now()
-		first, err := pass(in, out, d, int64(size), began)
+		defer a.end()
+		before, began := usageOf(a.pid), time.Now()
+		first, err := pass(a.in, a.out, d, int64(size), began)
 		if err != nil {
 			return err
 		}
 		took := time.Since(began) - first
 		r.more(row, "MB/s", c.name, float64(size)/1e6/took.Seconds())
-		r.less(row, "client s/GB", c.name, (usageOf(cmd.Process.Pid).cpu-before.cpu)/(float64(size)/1e9))
+		r.less(row, "client s/GB", c.name, (usageOf(a.pid).cpu-before.cpu)/(float64(size)/1e9))
 		if d == down {
 			r.less(row, "first byte ms", c.name, first.Seconds()*1000)
 		}
 		return nil
 	}}
+}
+
+// session is an `adit ssm` to e.target through a gateway of its own.
+type session struct {
+	in  io.Writer
+	out io.Reader
+	pid int
+	end func()
+}
+
+// startSSM starts one; row names its profile.
+func (e *env) startSSM(row string, payload int, trip, sleep time.Duration, flags ...string) (*session, error) {
+	url, stop, err := e.gateway(payload, trip/2, sleep)
+	if err != nil {
+		return nil, err
+	}
+	args := append(append([]string{"ssm", "--no-inband"}, flags...), "i-0123456789abcdef0", strconv.Itoa(e.target))
+	cmd := e.profiled(exec.Command(e.path("adit"), args...), row)
+	cmd.Env = append(cmd.Env, ssmgw.Env(url, e.dir)...)
+	cmd.Stderr = os.Stderr
+	in, out, err := startPiped(cmd)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &session{in, out, cmd.Process.Pid, func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		stop()
+	}}, nil
+}
+
+// startPiped starts a command with pipes for its standard input and output.
+func startPiped(cmd *exec.Cmd) (in io.WriteCloser, out io.Reader, err error) {
+	if in, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, err
+	}
+	if out, err = cmd.StdoutPipe(); err != nil {
+		return nil, nil, err
+	}
+	return in, out, cmd.Start()
 }
 
 // pass moves size bytes and returns how long the first took, session and all;
@@ -102,15 +127,8 @@ func (e *env) gateway(payload int, delay, sleep time.Duration) (url string, end 
 	}
 	cmd := exec.Command(self, "ssmgw", "-payload", strconv.Itoa(payload), "-delay", delay.String(), "-sleep", sleep.String())
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	in, out, err := startPiped(cmd)
 	if err != nil {
-		return "", nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}
 	end = func() {

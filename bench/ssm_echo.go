@@ -5,13 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"strconv"
-	"syscall"
 	"time"
-
-	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
 
 // ssmEchoWork sends one byte to and fro through `adit ssm`, one at a time, and notes
@@ -22,38 +16,22 @@ func ssmEchoWork(trip, seconds time.Duration) work {
 		if c.name != "adit+sshd" {
 			return errUnable
 		}
-		url, end, err := e.gateway(1<<10, trip/2, 0)
+		a, err := e.startSSM(row, 1<<10, trip, 0)
 		if err != nil {
 			return err
 		}
-		defer end()
-		cmd := e.profiled(exec.Command(e.path("adit"), "ssm", "--no-inband", "i-0123456789abcdef0", strconv.Itoa(e.target)), "ssm echo")
-		cmd.Env = append(cmd.Env, ssmgw.Env(url, e.dir)...)
-		cmd.Stderr = os.Stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			return err
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			return err
-		}
-		if err := cmd.Start(); err != nil {
-			return err
-		}
-		defer cmd.Wait()
-		defer cmd.Process.Signal(syscall.SIGTERM)
-		if _, err := in.Write([]byte{opPing}); err != nil {
+		defer a.end()
+		if _, err := a.in.Write([]byte{opPing}); err != nil {
 			return err
 		}
 		b := make([]byte, 1)
 		var trips []float64
 		for until := time.Now().Add(seconds); time.Now().Before(until); {
 			began := time.Now()
-			if _, err := in.Write(b); err != nil {
+			if _, err := a.in.Write(b); err != nil {
 				return err
 			}
-			if _, err := io.ReadFull(out, b); err != nil {
+			if _, err := io.ReadFull(a.out, b); err != nil {
 				return err
 			}
 			trips = append(trips, (time.Since(began)-trip).Seconds()*1e3)
