@@ -17,6 +17,7 @@ import (
 
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/packet"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -34,24 +35,7 @@ func testSigner(t testing.TB) gossh.Signer {
 }
 
 // tcpPipe returns both ends of a loopback TCP connection.
-func tcpPipe(t testing.TB) (a, b net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err = l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { a.Close(); b.Close() })
-	return a, b
-}
+func tcpPipe(t testing.TB) (a, b net.Conn) { return testnet.TCPPipe(t) }
 
 func accept(string, gossh.PublicKey) error { return nil }
 
@@ -320,29 +304,34 @@ func BenchmarkTransfer(b *testing.B) {
 			x, y := tcpPipe(b)
 			cfg := Config{Ciphers: []string{cipher}}
 			c, s := connect(b, x, y, cfg, cfg)
-			b.SetBytes(packet.MaxData * packet.MaxSlots)
-			b.ReportAllocs()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for range b.N {
-					bt := c.NewBatch(packet.MaxData)
-					bt.Fill(7, bt.Slots()*packet.MaxData)
-					if err := c.WriteBatch(bt, nil); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-			for have := 0; have < b.N*packet.MaxData*packet.MaxSlots; {
-				p, err := s.ReadPacket()
-				if err != nil {
-					b.Fatal(err)
-				}
-				have += len(p) - wire.ChannelDataHeader
-			}
-			wg.Wait()
+			benchTransfer(b, c, s)
 		})
 	}
+}
+
+// benchTransfer moves b.N full batches from c to s.
+func benchTransfer(b *testing.B, c, s *Conn) {
+	b.SetBytes(packet.MaxData * packet.MaxSlots)
+	b.ReportAllocs()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range b.N {
+			bt := c.NewBatch(packet.MaxData)
+			bt.Fill(7, bt.Slots()*packet.MaxData)
+			if err := c.WriteBatch(bt, nil); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	for have := 0; have < b.N*packet.MaxData*packet.MaxSlots; {
+		p, err := s.ReadPacket()
+		if err != nil {
+			b.Fatal(err)
+		}
+		have += len(p) - wire.ChannelDataHeader
+	}
+	wg.Wait()
 }
 
 // What came with the server's NEWKEYS is known when Client returns.

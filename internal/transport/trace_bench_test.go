@@ -1,11 +1,8 @@
 package transport
 
 import (
-	"sync"
 	"testing"
 
-	"github.com/adit-ssh/adit/internal/packet"
-	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -32,27 +29,7 @@ func BenchmarkTrace(b *testing.B) {
 				traced.Tracer = trace.Branch(f)
 			}
 			c, s := connect(b, x, y, traced, cfg)
-			b.SetBytes(packet.MaxData * packet.MaxSlots)
-			b.ReportAllocs()
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				for range b.N {
-					bt := c.NewBatch(packet.MaxData)
-					bt.Fill(7, bt.Slots()*packet.MaxData)
-					if err := c.WriteBatch(bt, nil); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-			for have := 0; have < b.N*packet.MaxData*packet.MaxSlots; {
-				p, err := s.ReadPacket()
-				if err != nil {
-					b.Fatal(err)
-				}
-				have += len(p) - wire.ChannelDataHeader
-			}
-			wg.Wait()
+			benchTransfer(b, c, s)
 		})
 	}
 }
