@@ -71,8 +71,10 @@ var importRules = []importRule{
 
 	// Beside the engine: these see net.Conn and small interfaces.
 	{"socks", nil, nil, "a codec that knows nothing of SSH; others may want it alone"},
-	{"sshconfig", nil, []string{xSys}, "a file format; knows nothing of connections"},
-	{"knownhosts", nil, []string{xCrypto}, "a file format; knows nothing of connections"},
+	{"internal/wildcard", nil, nil,
+		"two strings and an answer, for all whose files have patterns"},
+	{"sshconfig", []string{"internal/wildcard"}, []string{xSys}, "a file format; knows nothing of connections"},
+	{"knownhosts", []string{"internal/wildcard"}, []string{xCrypto}, "a file format; knows nothing of connections"},
 	{"internal/relay", []string{"internal/wire"}, []string{xSys},
 		"copies between two connections and translates their errors, whatever they are"},
 	{"internal/unixsock", nil, []string{xSys},
@@ -91,7 +93,7 @@ var importRules = []importRule{
 		"the one place with AWS's libraries, so that library users do not inherit them"},
 	{"internal/rawpipe", []string{"internal/wire"}, []string{xSys},
 		"a ProxyCommand's standard streams; how the server is reached is its caller's matter"},
-	{"internal/authkeys", []string{"internal/algo", "internal/wire"}, []string{xCrypto},
+	{"internal/authkeys", []string{"internal/algo", "internal/wildcard", "internal/wire"}, []string{xCrypto},
 		"a file format and the rules in it; knows nothing of connections"},
 	{"internal/session", []string{"internal/mux", "internal/wire"}, []string{xSys, xTerm},
 		"a session's requests and the person's terminal, on a channel that somebody opened"},

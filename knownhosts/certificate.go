@@ -7,6 +7,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // checkCert judges a certificate whose authority is known for h (OpenSSH,
@@ -20,7 +22,7 @@ func (db *DB) checkCert(h Host, cert *gossh.Certificate, now time.Time) error {
 	}
 	at := uint64(now.Unix())
 	name := strings.ToLower(h.Name)
-	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return wildcard(p, name) })
+	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return wildcard.Match(p, name) })
 	switch {
 	case cert.CertType != gossh.HostCert:
 		return fail("Certificate invalid: not a host certificate")

@@ -28,6 +28,8 @@ import (
 	"strings"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 const (
@@ -202,12 +204,12 @@ func (e *Entry) matches(host string) bool {
 	found := false
 	for p := range strings.SplitSeq(strings.ToLower(e.Patterns), ",") {
 		if p, not := strings.CutPrefix(p, "!"); not {
-			if wildcard(p, host) {
+			if wildcard.Match(p, host) {
 				return false
 			}
 			continue
 		}
-		found = found || wildcard(p, host)
+		found = found || wildcard.Match(p, host)
 	}
 	return found
 }
@@ -226,31 +228,6 @@ func matchHash(pattern, host string) bool {
 	m := hmac.New(sha1.New, salt)
 	m.Write([]byte(host))
 	return hmac.Equal(m.Sum(nil), want)
-}
-
-// wildcard matches a pattern with * and ?. It takes time in the product of the
-// lengths at most.
-func wildcard(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]) && pattern[p] != '*':
-			p++
-			i++
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }
 
 // SplitAddr parses host:port, with 22 as the default port.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // AlgorithmList says what of one kind the caller's engine has. The zero value
@@ -161,7 +163,7 @@ func (k *algorithmKind) assemble(said string, a *Algorithms) (all, missing []str
 		}
 		before := len(all)
 		for _, n := range supported {
-			if matchPattern(n, p) && !slices.Contains(all, n) {
+			if wildcard.Match(p, n) && !slices.Contains(all, n) {
 				all = append(all, n)
 			}
 		}

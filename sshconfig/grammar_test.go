@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // sample is one random question to ask of two implementations: files below a
@@ -254,7 +256,7 @@ func (g *grammar) algorithmList(key string, names []string) string {
 		if g.chance(30) {
 			// A pattern must match something that this build has.
 			p := g.word("rsa-* ssh-ed25519* *-cert-v01@openssh.com *nistp256* s?h-ed*")
-			if slices.ContainsFunc(names, func(n string) bool { return matchPattern(n, p) }) {
+			if slices.ContainsFunc(names, func(n string) bool { return wildcard.Match(p, n) }) {
 				some = append(some, p)
 			}
 		}

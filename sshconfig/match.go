@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // Block is a Host or Match line, with what came of it.
@@ -26,7 +28,7 @@ func (r *reader) hostBlock(patterns []string) (matched bool, reason string, err 
 			return false, "", errEmpty
 		}
 		p, not := strings.CutPrefix(p, "!")
-		if !matchPattern(r.host, p) {
+		if !wildcard.Match(p, r.host) {
 			continue
 		}
 		if not {

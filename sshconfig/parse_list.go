@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // The parsers of keywords that take lists.
@@ -167,7 +169,7 @@ func sendEnv(l *line) error {
 				return err
 			}
 		} else if l.active {
-			l.r.s[l.name] = slices.DeleteFunc(l.r.s[l.name], func(v value) bool { return matchPattern(v.text, pattern) })
+			l.r.s[l.name] = slices.DeleteFunc(l.r.s[l.name], func(v value) bool { return wildcard.Match(pattern, v.text) })
 		}
 	}
 	return nil

@@ -4,31 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-)
 
-// matchPattern reports whether s matches a pattern in which * stands for any
-// text and ? for one byte (match.c, match_pattern). It takes at most
-// len(s)*len(pattern) steps, whatever the pattern.
-func matchPattern(s, pattern string) bool {
-	star, from := -1, 0 // the last * and where its text began
-	i, j := 0, 0
-	for i < len(s) {
-		switch {
-		case j < len(pattern) && pattern[j] == '*':
-			star, from = j, i
-			j++
-		case j < len(pattern) && (pattern[j] == '?' || pattern[j] == s[i]):
-			i++
-			j++
-		case star >= 0:
-			from++
-			i, j = from, star+1
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[j:], "*") == ""
-}
+	"github.com/adit-ssh/adit/internal/wildcard"
+)
 
 // maxPattern is the longest pattern of a list that OpenSSH considers.
 const maxPattern = 1022
@@ -49,7 +27,7 @@ func matchList(s, list string, fold bool) (matched, denied bool) {
 		if fold {
 			p = lower(p)
 		}
-		if matchPattern(s, p) {
+		if wildcard.Match(p, s) {
 			if not {
 				return false, true
 			}

@@ -3,6 +3,8 @@ package sshconfig
 import (
 	"maps"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // SessionEnv returns what a session's environment is asked to have, as name=value:
@@ -16,7 +18,7 @@ func (c *Config) SessionEnv(environ []string) []string {
 			continue
 		}
 		for _, pattern := range c.SendEnv {
-			if matchPattern(name, pattern) {
+			if wildcard.Match(pattern, name) {
 				env = append(env, e)
 				break
 			}

@@ -3,6 +3,8 @@ package sshconfig
 import (
 	"strings"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // channelNames are ChannelTimeout's words for types of channels that differ from
@@ -27,7 +29,7 @@ func (c *Config) ChannelTimeout(channelType string) time.Duration {
 		pattern, limit, _ := strings.Cut(t, "=")
 		matches := pattern == name
 		if name != allChannels && pattern != allChannels {
-			matches = matchPattern(name, pattern)
+			matches = wildcard.Match(pattern, name)
 		}
 		if matches {
 			seconds, _ := parseTime(limit) // was checked

@@ -37,21 +37,6 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
-func TestMatchPattern(t *testing.T) {
-	for _, c := range []struct {
-		s, pattern string
-		want       bool
-	}{
-		{"", "", true}, {"", "*", true}, {"a", "", false}, {"abc", "a*c", true}, {"abc", "a?c", true}, {"abc", "?", false}, {"abc", "*b", false},
-		{"a.b.c", "*.c", true}, {"ab", "a**b", true}, {"abab", "*ab", true}, {"a*", "a*", true}, {"A", "a", false},
-		{strings.Repeat("a", 5000), strings.Repeat("a*", 500) + "b", false},
-	} {
-		if got := matchPattern(c.s, c.pattern); got != c.want {
-			t.Errorf("%.20q against %.20q: got %v, want %v", c.s, c.pattern, got, c.want)
-		}
-	}
-}
-
 func TestMatchList(t *testing.T) {
 	for _, c := range []struct {
 		s, list         string

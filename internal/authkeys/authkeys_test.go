@@ -204,22 +204,6 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-func TestMatchPattern(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, s string
-		want       bool
-	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "abc", true}, {"a*c", "abbc", true},
-		{"a*c", "abcd", false}, {"?", "", false}, {"?b", "ab", true}, {"*a*b*", "xxaxxbxx", true},
-		{"**", "x", true}, {"a**", "a", true}, {"[a]", "a", false},
-		{strings.Repeat("*a", 40) + "b", strings.Repeat("a", 4000), false}, // quick, not exponential
-	} {
-		if got := matchPattern(tt.pattern, tt.s); got != tt.want {
-			t.Errorf("%.20q against %.20q: %v", tt.pattern, tt.s, got)
-		}
-	}
-}
-
 func TestExpiryTime(t *testing.T) {
 	key := newSigner(t).PublicKey()
 	k := mustParse(t, `expiry-time="20260501120000Z",expiry-time="20270101Z" `+keyLine(key))

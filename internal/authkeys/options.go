@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // Options says what a login with a key may do. The zero value permits nothing;
@@ -49,7 +51,7 @@ func (o *Options) PermitsOpen(host string, port uint32) bool {
 // PermitsListen reports whether listening on host and port is permitted. Hosts
 // in the list may have wildcards.
 func (o *Options) PermitsListen(host string, port uint32) bool {
-	return o.PortForwarding && permits(o.PermitListen, port, func(h string) bool { return matchPattern(h, host) })
+	return o.PortForwarding && permits(o.PermitListen, port, func(h string) bool { return wildcard.Match(h, host) })
 }
 
 func permits(list []HostPort, port uint32, host func(string) bool) bool {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // pattern is one element of a pattern-list (ssh_config(5), PATTERNS): a
@@ -86,29 +88,6 @@ func (p pattern) matches(addr netip.Addr, host string) bool {
 	if p.network.IsValid() {
 		return p.network.Contains(addr)
 	}
-	return addr.IsValid() && matchPattern(p.glob, addr.String()) ||
-		host != "" && matchPattern(strings.ToLower(p.glob), strings.ToLower(host))
-}
-
-// matchPattern reports whether s matches a pattern with the wildcards * and ?.
-// Its time is at most len(pattern) * len(s).
-func matchPattern(pattern, s string) bool {
-	star, resume := -1, 0 // last * seen, and where its match ends so far
-	p, i := 0, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, resume = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p++
-			i++
-		case star >= 0:
-			resume++
-			p, i = star+1, resume
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
+	return addr.IsValid() && wildcard.Match(p.glob, addr.String()) ||
+		host != "" && wildcard.Match(strings.ToLower(p.glob), strings.ToLower(host))
 }
