@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -96,7 +97,7 @@ func TestHappyEyeballs(t *testing.T) {
 	var silent, port string
 	var l net.Listener
 	for try := 0; l == nil; try++ { // until nobody else has taken the port at 127.0.0.3
-		silent = fullBacklog(t)
+		silent = testnet.FullBacklog(t)
 		var err error
 		if _, port, err = net.SplitHostPort(silent); err != nil {
 			t.Fatal(err)
@@ -123,33 +124,6 @@ func TestHappyEyeballs(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "no answer within 300ms") {
 		t.Errorf("a silent address: %v", err)
 	}
-}
-
-// fullBacklog is the address of a socket that answers no SYN any more.
-func fullBacklog(t *testing.T) string {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
-	for range 3 { // the backlog holds one more than it says
-		c, err := net.DialTimeout("tcp4", addr, 200*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { c.Close() })
-	}
-	t.Skip("a full backlog still answers")
-	return ""
 }
 
 // ConnectionAttempts is for servers that are about to start.

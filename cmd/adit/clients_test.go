@@ -203,7 +203,7 @@ func TestClients(t *testing.T) {
 	testpeer.Need(t, "sshd", "ssh-keygen")
 	server := testpeer.SSHD(t, testpeer.SSHDOptions{HostKeys: []string{"ecdsa", "ed25519"}}) // JSch 0.1 knows ECDSA only
 	forbidding, slow := refusingProxy(t), slowWay(t, server.Addr)
-	full, refused, silent := fullListener(t), testpeer.RefusedAddr(t), testpeer.SilentTarget(t).Addr
+	full, refused, silent := testnet.FullBacklog(t), testpeer.RefusedAddr(t), testpeer.SilentTarget(t).Addr
 	cases := []struct {
 		name   string
 		flags  string
@@ -381,33 +381,4 @@ func slowWay(t *testing.T, server string) string {
 			relay.Pipe(context.Background(), c, far.(*net.TCPConn), nil)
 		}
 	})
-}
-
-// fullListener is an address at which connecting hangs: its queue is full, and
-// nobody accepts.
-func fullListener(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	err = errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), syscall.Listen(fd, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for range 8 {
-		c, err := net.DialTimeout("tcp4", addr, 200*time.Millisecond)
-		if err != nil {
-			return addr
-		}
-		t.Cleanup(func() { c.Close() })
-	}
-	t.Fatal("a listener whose queue has room for one takes eight")
-	return ""
 }

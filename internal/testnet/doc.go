@@ -13,5 +13,8 @@
 // Proxy is for benchmarks: a TCP proxy with a fixed one-way delay and, if
 // wanted, a limited bandwidth.
 //
+// Serve and its kin are services on real sockets, for as long as a test runs; TCPPipe,
+// SocketDir and FullBacklog are what else takes the system's network.
+//
 // It knows nothing of SSH.
 package testnet
