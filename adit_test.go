@@ -2,7 +2,6 @@ package adit_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -24,20 +23,8 @@ import (
 	"github.com/adit-ssh/adit/bastion"
 	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
-
-func newSigner(t testing.TB) gossh.Signer {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // census fails the test if goroutines are left when all else is cleaned up.
 func census(t testing.TB) {
@@ -50,7 +37,7 @@ func census(t testing.TB) {
 func serve(t testing.TB, perm bastion.Permissions) (addr string, cfg *adit.Config) {
 	t.Helper()
 	census(t)
-	host, user := newSigner(t), newSigner(t)
+	host, user := testpeer.NewSigner(t), testpeer.NewSigner(t)
 	s, err := bastion.New(bastion.Config{
 		HostKeys: []gossh.Signer{host},
 		Authorize: func(_ context.Context, _ string, _ net.Addr, key gossh.PublicKey) *bastion.Permissions {
@@ -200,7 +187,7 @@ func TestRefusedTarget(t *testing.T) {
 func TestWrongKey(t *testing.T) {
 	addr, cfg := serve(t, bastion.Permissions{})
 	wrong := *cfg
-	wrong.Keys = adit.Keys(newSigner(t))
+	wrong.Keys = adit.Keys(testpeer.NewSigner(t))
 	_, err := adit.Dial(t.Context(), addr, &wrong)
 	e, ok := errors.AsType[*adit.AuthError](err)
 	if !ok || len(e.Tried) != 1 || len(e.Remaining) != 1 || e.Remaining[0] != "publickey" {
@@ -211,7 +198,7 @@ func TestWrongKey(t *testing.T) {
 func TestWrongHostKey(t *testing.T) {
 	addr, cfg := serve(t, bastion.Permissions{})
 	wrong := *cfg
-	wrong.CheckHostKey = adit.FixedHostKey(newSigner(t).PublicKey())
+	wrong.CheckHostKey = adit.FixedHostKey(testpeer.NewSigner(t).PublicKey())
 	_, err := adit.Dial(t.Context(), addr, &wrong)
 	if _, ok := errors.AsType[*adit.HostKeyError](err); !ok {
 		t.Errorf("got %v, want HostKeyError", err)
@@ -281,7 +268,7 @@ func TestVersionAddendum(t *testing.T) {
 			far.Close()
 			line <- got
 		}()
-		_, err := adit.NewClient(t.Context(), near, "h:22", "u", &adit.Config{VersionAddendum: addendum, CheckHostKey: adit.FixedHostKey(newSigner(t).PublicKey())})
+		_, err := adit.NewClient(t.Context(), near, "h:22", "u", &adit.Config{VersionAddendum: addendum, CheckHostKey: adit.FixedHostKey(testpeer.NewSigner(t).PublicKey())})
 		if got := <-line; got != want || strings.Contains(err.Error(), "VersionAddendum") != (want == "") {
 			t.Errorf("%q: the server reads %q, %v; want %q", addendum, got, err, want)
 		}
@@ -295,7 +282,7 @@ func TestDialTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close() // never answers
-	cfg := &adit.Config{User: "u", CheckHostKey: adit.FixedHostKey(newSigner(t).PublicKey()), ConnectTimeout: 20 * time.Millisecond}
+	cfg := &adit.Config{User: "u", CheckHostKey: adit.FixedHostKey(testpeer.NewSigner(t).PublicKey()), ConnectTimeout: 20 * time.Millisecond}
 	_, err = adit.Dial(t.Context(), l.Addr().String(), cfg)
 	if e, ok := errors.AsType[*adit.StageError](err); !ok || e.Stage != "handshake" || !strings.Contains(err.Error(), "20ms") {
 		t.Errorf("got %v, want the stage and the time", err)

@@ -78,7 +78,7 @@ func TestAheadLeavesWithTheLogin(t *testing.T) {
 
 // A key that is refused takes the open with it; the open is sent again.
 func TestAheadAfterARefusedKey(t *testing.T) {
-	other := newSigner(t)
+	other := testpeer.NewSigner(t)
 	keys := func(right gossh.Signer) *adit.Config {
 		return &adit.Config{Keys: func(ctx context.Context) ([]adit.Key, error) {
 			return []adit.Key{{Signer: other, Known: true}, {Signer: right}}, nil

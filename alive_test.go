@@ -32,7 +32,7 @@ type quietServer struct {
 func connectQuietly(t *testing.T, cfg adit.Config) (c *adit.Client, s quietServer, nc *testnet.Conn) {
 	t.Helper()
 	nc, far := testnet.Pipe(testnet.Options{})
-	host := newSigner(t)
+	host := testpeer.NewSigner(t)
 	type half struct {
 		t   *transport.Conn
 		err error
@@ -46,7 +46,7 @@ func connectQuietly(t *testing.T, cfg adit.Config) (c *adit.Client, s quietServe
 		}
 		up <- half{t, err}
 	}()
-	cfg.CheckHostKey, cfg.Keys = adit.FixedHostKey(host.PublicKey()), adit.Keys(newSigner(t))
+	cfg.CheckHostKey, cfg.Keys = adit.FixedHostKey(host.PublicKey()), adit.Keys(testpeer.NewSigner(t))
 	c, err := adit.NewClient(t.Context(), nc, "db.test:22", "u", &cfg)
 	h := <-up
 	if err != nil || h.err != nil {

@@ -2,11 +2,7 @@ package adit_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"net"
 	"strings"
@@ -16,6 +12,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // rotating is a server that tells its host keys and proves them.
@@ -84,26 +81,10 @@ func dialRotating(t *testing.T, r *rotating, host gossh.Signer, change func(*adi
 	return adit.Dial(t.Context(), "ann@"+addr, cfg)
 }
 
-func signer(t *testing.T, key any, err error) gossh.Signer {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestServerKeys(t *testing.T) {
 	testnet.Census(t)
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	host := signer(t, ed, err)
-	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	second := signer(t, ec, err)
-	rs, err := rsa.GenerateKey(rand.Reader, 2048)
-	third := signer(t, rs, err).(gossh.AlgorithmSigner)
+	host, second := testpeer.NewSigner(t), testpeer.NewKey(t, "ecdsa").Signer
+	third := testpeer.NewKey(t, "rsa").Signer.(gossh.AlgorithmSigner)
 	proof := func(c *gossh.ServerConn, blob []byte, algorithm string) []byte {
 		data := strs([]byte("hostkeys-prove-00@openssh.com"), c.SessionID(), blob)
 		var sig *gossh.Signature
@@ -197,8 +178,7 @@ func TestServerKeys(t *testing.T) {
 
 // TestUnverified: a server whose key is wrong learns no secret.
 func TestUnverified(t *testing.T) {
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	host := signer(t, ed, err)
+	host := testpeer.NewSigner(t)
 	for _, wrong := range []bool{true, false} {
 		r := &rotating{}
 		client, err := dialRotating(t, r, host, func(cfg *adit.Config) {

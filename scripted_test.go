@@ -11,6 +11,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/userauth"
 	"github.com/adit-ssh/adit/internal/wire"
@@ -25,7 +26,7 @@ func scripted(t testing.TB) (*adit.Client, *transport.Conn) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	host, user := newSigner(t), newSigner(t)
+	host, user := testpeer.NewSigner(t), testpeer.NewSigner(t)
 	var wg sync.WaitGroup
 	var server *transport.Conn
 	var serr error

@@ -10,13 +10,14 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // TestSSH runs a session of x/crypto's client over our connection, against
 // x/crypto's server.
 func TestSSH(t *testing.T) {
 	census(t)
-	host, user := newSigner(t), newSigner(t)
+	host, user := testpeer.NewSigner(t), testpeer.NewSigner(t)
 	scfg := &gossh.ServerConfig{PublicKeyCallback: func(gossh.ConnMetadata, gossh.PublicKey) (*gossh.Permissions, error) { return nil, nil }}
 	scfg.AddHostKey(host)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	ways "github.com/adit-ssh/adit/dial"
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // ConnectTimeout does not run while a person looks at the host key, nor while
@@ -20,7 +21,7 @@ import (
 // connecting, the handshake and the key exchange).
 func TestConnectTimeoutWaitsForPeople(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newSigner(t)
+		host := testpeer.NewSigner(t)
 		sc := &gossh.ServerConfig{PasswordCallback: func(_ gossh.ConnMetadata, got []byte) (*gossh.Permissions, error) {
 			if string(got) != "secret" {
 				return nil, errors.New("denied")
@@ -71,7 +72,7 @@ func TestConnectTimeoutWaitsForPeople(t *testing.T) {
 // and in its login.
 func TestConnectTimeoutWaitsAtJumpHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		host := newSigner(t)
+		host := testpeer.NewSigner(t)
 		sc := &gossh.ServerConfig{PasswordCallback: func(gossh.ConnMetadata, []byte) (*gossh.Permissions, error) { return nil, nil }}
 		sc.AddHostKey(host)
 		serve := func(c net.Conn) func() {
@@ -121,7 +122,7 @@ func TestDeadProxyCommand(t *testing.T) {
 		"sh -c 'echo Welcome; echo gone >&2'":    `handshake db:22: version line: the peer closed the connection before its version line; it sent "Welcome"`,
 		"sh -c 'echo Welcome; echo x>&2; false'": `handshake db:22: version line: the peer closed the connection before its version line; it sent "Welcome": proxy command sh: it exited with status 1; it said "x"`,
 	} {
-		_, err := adit.Dial(t.Context(), "u@db", &adit.Config{CheckHostKey: adit.FixedHostKey(newSigner(t).PublicKey()),
+		_, err := adit.Dial(t.Context(), "u@db", &adit.Config{CheckHostKey: adit.FixedHostKey(testpeer.NewSigner(t).PublicKey()),
 			Dial: ways.Command{Line: line, Shell: "/bin/sh"}.Dial})
 		if err == nil || err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", line, err, want)

@@ -14,6 +14,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -93,7 +94,7 @@ func TestLoginTimeout(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				logged := make(chan string, 10)
-				s, err := New(Config{HostKeys: []gossh.Signer{newKey(t)}, MaxStartups: 1, Log: func(line string) { logged <- line },
+				s, err := New(Config{HostKeys: []gossh.Signer{testpeer.NewSigner(t)}, MaxStartups: 1, Log: func(line string) { logged <- line },
 					Authorize: func(context.Context, string, net.Addr, gossh.PublicKey) *Permissions { return nil }})
 				if err != nil {
 					t.Fatal(err)

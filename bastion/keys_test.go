@@ -1,7 +1,6 @@
 package bastion
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
 	"net"
 	"os"
@@ -10,23 +9,12 @@ import (
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
-func newKey(t testing.TB) gossh.Signer {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func TestKeys(t *testing.T) {
-	plain, limited, shut, away, ca := newKey(t), newKey(t), newKey(t), newKey(t), newKey(t)
+	plain, limited, shut, away, ca := testpeer.NewSigner(t), testpeer.NewSigner(t), testpeer.NewSigner(t), testpeer.NewSigner(t), testpeer.NewSigner(t)
 	line := func(options string, k gossh.Signer) string {
 		return options + string(gossh.MarshalAuthorizedKey(k.PublicKey()))
 	}
@@ -48,7 +36,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("%d keys, warnings %q", keys.Len(), keys.Warnings)
 	}
 	cert := &gossh.Certificate{
-		Key: newKey(t).PublicKey(), CertType: gossh.UserCert, ValidPrincipals: []string{"alice"}, ValidBefore: gossh.CertTimeInfinity,
+		Key: testpeer.NewSigner(t).PublicKey(), CertType: gossh.UserCert, ValidPrincipals: []string{"alice"}, ValidBefore: gossh.CertTimeInfinity,
 		Permissions: gossh.Permissions{Extensions: map[string]string{"permit-port-forwarding": ""}},
 	}
 	if err := cert.SignCert(rand.Reader, ca); err != nil {
@@ -70,7 +58,7 @@ func TestKeys(t *testing.T) {
 		{"certificate", "alice", cert, "web", 80, true, true},
 		{"certificate, another port", "alice", cert, "web", 81, true, false},
 		{"certificate, another user", "bob", cert, "web", 80, false, false},
-		{"unknown", "anybody", newKey(t).PublicKey(), "x", 1, false, false},
+		{"unknown", "anybody", testpeer.NewSigner(t).PublicKey(), "x", 1, false, false},
 	} {
 		p := keys.Authorize(t.Context(), tt.user, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, tt.key)
 		if (p != nil) != tt.in || p.Allows(tt.host, tt.port) != tt.allows {

@@ -10,6 +10,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/userauth"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -24,7 +25,7 @@ func TestOpens(t *testing.T) {
 	var log strings.Builder
 	var dialed []string
 	refused := &net.OpError{Op: "dial", Err: net.UnknownNetworkError("none")}
-	s, err := New(Config{HostKeys: []gossh.Signer{newKey(t)},
+	s, err := New(Config{HostKeys: []gossh.Signer{testpeer.NewSigner(t)},
 		Log: func(line string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -46,7 +47,7 @@ func TestOpens(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.Serve(l) })
 	c := handshake(t, dialTest(t, l))
-	key := newKey(t)
+	key := testpeer.NewSigner(t)
 	keys := func(context.Context) ([]userauth.Key, error) { return []userauth.Key{{Signer: key}}, nil }
 	if _, err := userauth.Client(t.Context(), c, userauth.ClientConfig{User: "u", Keys: keys}); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package knownhosts
 
 import (
-	"crypto/ed25519"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -10,23 +9,14 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 // What a host is called, from its key: by plain lines, hashed ones, patterns, and
 // by certificates of authorities that are known.
 func TestNames(t *testing.T) {
-	signer := func() gossh.Signer {
-		t.Helper()
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := gossh.NewSignerFromSigner(private)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
+	signer := func() gossh.Signer { return testpeer.NewSigner(t) }
 	plain, hashed, wild, revoked, certified, ca, stranger := signer(), signer(), signer(), signer(), signer(), signer(), signer()
 	line := func(names string, s gossh.Signer) string {
 		return names + " " + string(gossh.MarshalAuthorizedKey(s.PublicKey()))

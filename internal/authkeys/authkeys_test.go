@@ -2,7 +2,6 @@ package authkeys
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -14,22 +13,11 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
 var testTime = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-
-func newSigner(t testing.TB) gossh.Signer {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // keyLine returns "keytype base64" of a key.
 func keyLine(k gossh.PublicKey) string {
@@ -53,7 +41,7 @@ func query(k gossh.PublicKey) Query {
 }
 
 func TestOptionsOfALine(t *testing.T) {
-	key := newSigner(t).PublicKey()
+	key := testpeer.NewSigner(t).PublicKey()
 	with := func(change func(o *Options)) *Options {
 		o := Unrestricted()
 		change(o)
@@ -94,7 +82,7 @@ func TestOptionsOfALine(t *testing.T) {
 }
 
 func TestBadLinesAreSkippedWithAWarning(t *testing.T) {
-	good, bad := newSigner(t).PublicKey(), newSigner(t).PublicKey()
+	good, bad := testpeer.NewSigner(t).PublicKey(), testpeer.NewSigner(t).PublicKey()
 	line := keyLine(bad)
 	blob := strings.Fields(line)[1]
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -205,7 +193,7 @@ func TestFrom(t *testing.T) {
 }
 
 func TestExpiryTime(t *testing.T) {
-	key := newSigner(t).PublicKey()
+	key := testpeer.NewSigner(t).PublicKey()
 	k := mustParse(t, `expiry-time="20260501120000Z",expiry-time="20270101Z" `+keyLine(key))
 	q := query(key)
 	q.Now = testTime.Add(-time.Second)
@@ -229,7 +217,7 @@ func TestExpiryTime(t *testing.T) {
 }
 
 func TestTheNextLineMayServe(t *testing.T) {
-	key := newSigner(t).PublicKey()
+	key := testpeer.NewSigner(t).PublicKey()
 	k := mustParse(t, `from="10.0.0.0/8" `+keyLine(key)+"\nrestrict "+keyLine(key)+"\n"+keyLine(key))
 	o, err := k.Check(query(key))
 	if err != nil || o.PTY {
@@ -290,7 +278,7 @@ func TestMergeIsTheStrictestOfBoth(t *testing.T) {
 }
 
 func FuzzParseKeys(f *testing.F) {
-	key := newSigner(f).PublicKey()
+	key := testpeer.NewSigner(f).PublicKey()
 	line := keyLine(key)
 	for _, s := range []string{
 		line, "restrict,pty " + line, `command="a \" b",from="!1.2.3.4,10.0.0.0/8" ` + line,

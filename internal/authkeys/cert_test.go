@@ -22,7 +22,7 @@ import (
 func newCert(t testing.TB, ca gossh.Signer, change func(*gossh.Certificate)) *gossh.Certificate {
 	t.Helper()
 	c := &gossh.Certificate{
-		Key: newSigner(t).PublicKey(), CertType: gossh.UserCert, KeyId: "id", ValidPrincipals: []string{"alice"},
+		Key: testpeer.NewSigner(t).PublicKey(), CertType: gossh.UserCert, KeyId: "id", ValidPrincipals: []string{"alice"},
 		ValidAfter: uint64(testTime.Add(-time.Hour).Unix()), ValidBefore: uint64(testTime.Add(time.Hour).Unix()),
 		Permissions: gossh.Permissions{
 			CriticalOptions: map[string]string{},
@@ -39,7 +39,7 @@ func newCert(t testing.TB, ca gossh.Signer, change func(*gossh.Certificate)) *go
 }
 
 func TestCertificates(t *testing.T) {
-	ca := newSigner(t)
+	ca := testpeer.NewSigner(t)
 	for _, tt := range []struct {
 		name   string
 		change func(*gossh.Certificate)
@@ -83,7 +83,7 @@ func TestCertificates(t *testing.T) {
 }
 
 func TestCertificateSignatureIsChecked(t *testing.T) {
-	ca, other := newSigner(t), newSigner(t)
+	ca, other := testpeer.NewSigner(t), testpeer.NewSigner(t)
 	cert := newCert(t, other, nil)
 	cert.SignatureKey = ca.PublicKey() // claims an authority that did not sign
 	if o, err := mustParse(t, "cert-authority "+keyLine(ca.PublicKey())).Check(query(cert)); err == nil {
@@ -99,7 +99,7 @@ func TestCertificateSignatureIsChecked(t *testing.T) {
 }
 
 func TestKeysAndCertificatesAreNotConfused(t *testing.T) {
-	ca := newSigner(t)
+	ca := testpeer.NewSigner(t)
 	cert := newCert(t, ca, nil)
 	for _, tt := range []struct {
 		name, file string
@@ -131,7 +131,7 @@ func TestKeysAndCertificatesAreNotConfused(t *testing.T) {
 }
 
 func TestAuthorityLineOptions(t *testing.T) {
-	ca := newSigner(t)
+	ca := testpeer.NewSigner(t)
 	cert := newCert(t, ca, func(c *gossh.Certificate) {
 		c.ValidPrincipals = []string{"ops"}
 		c.Extensions[extPTY] = ""
@@ -159,7 +159,7 @@ func TestAuthorityLineOptions(t *testing.T) {
 }
 
 func TestSourceAddressNeedsAnAddress(t *testing.T) {
-	ca := newSigner(t)
+	ca := testpeer.NewSigner(t)
 	cert := newCert(t, ca, func(c *gossh.Certificate) { c.CriticalOptions[critSourceAddress] = "0.0.0.0/0,::/0" })
 	q := query(cert)
 	q.Addr = netip.Addr{}

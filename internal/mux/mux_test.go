@@ -3,7 +3,6 @@ package mux_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/adit-ssh/adit/internal/mux"
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -26,18 +26,10 @@ func transports(t testing.TB) (client, server *transport.Conn) {
 	t.Helper()
 	testnet.Census(t)
 	a, b := testnet.TCPPipe(t)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wg sync.WaitGroup
 	var cerr, serr error
 	wg.Go(func() {
-		server, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{signer}})
+		server, serr = transport.Server(t.Context(), b, &transport.Config{HostKeys: []gossh.Signer{testpeer.NewSigner(t)}})
 	})
 	client, cerr = transport.Client(t.Context(), a, &transport.Config{CheckHostKey: func(string, gossh.PublicKey) error { return nil }})
 	wg.Wait()

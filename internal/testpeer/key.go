@@ -75,6 +75,20 @@ func newKeyAt(t testing.TB, path, typ string) *Key {
 	return k
 }
 
+// NewSigner makes an Ed25519 key pair that stands in no file.
+func NewSigner(t testing.TB) gossh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := gossh.NewSignerFromSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
+}
+
 // Line is the public key as authorized_keys has it, without a line end.
 func (k *Key) Line() string {
 	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(k.Public)))
