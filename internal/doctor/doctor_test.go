@@ -11,13 +11,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
 
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/setup"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/socks"
 	"github.com/adit-ssh/adit/sshconfig"
@@ -173,6 +173,16 @@ func TestBrokenSetups(t *testing.T) {
 	}
 }
 
+// says starts a server that sends text and is silent then.
+func says(t *testing.T, text string) (port string) {
+	t.Helper()
+	_, port, _ = net.SplitHostPort(testnet.ServeTCP(t, func(c *net.TCPConn) {
+		io.WriteString(c, text)
+		io.Copy(io.Discard, c)
+	}))
+	return port
+}
+
 // freePort returns a port that nobody listens on.
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -182,32 +192,6 @@ func freePort(t *testing.T) string {
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
-// says starts a server that sends text and is silent then.
-func says(t *testing.T, text string) (port string) {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { // ends with the client
-				io.WriteString(c, text)
-				io.Copy(io.Discard, c)
-				c.Close()
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	_, port, _ = net.SplitHostPort(l.Addr().String())
 	return port
 }
 
