@@ -97,7 +97,7 @@ var importRules = []importRule{
 		"a file format and the rules in it; knows nothing of connections"},
 	{"internal/session", []string{"internal/mux", "internal/wire"}, []string{xSys, xTerm},
 		"a session's requests and the person's terminal, on a channel that somebody opened"},
-	{"agent", []string{"internal/relay", "internal/unixsock", "internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
+	{"agent", []string{"internal/relay", "internal/unixsock", "internal/wildcard", "internal/wire", "trace"}, []string{xCrypto, xSys, "github.com/Microsoft/go-winio"},
 		"speaks the agent protocol over any stream; needs no SSH connection"},
 
 	// On top of the engine.

@@ -8,6 +8,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/internal/wildcard"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -122,7 +123,7 @@ func (r *Rules) holds(cond *condition, c *circumstances, known map[string]*host)
 }
 
 func anyMatches(patterns []string, text string) answer {
-	return answerOf(slices.ContainsFunc(patterns, func(p string) bool { return matches(p, text) }))
+	return answerOf(slices.ContainsFunc(patterns, func(p string) bool { return wildcard.Match(p, text) }))
 }
 
 // along compares a path with the hosts over which a request comes. Row by row, the
@@ -175,7 +176,7 @@ func (h *host) is(pattern string) answer {
 	if strings.HasPrefix(pattern, fingerprintPrefix) {
 		return answerOf(Fingerprint(h.key) == pattern)
 	}
-	if slices.ContainsFunc(h.names, func(name string) bool { return matches(pattern, strings.ToLower(name)) }) {
+	if slices.ContainsFunc(h.names, func(name string) bool { return wildcard.Match(pattern, strings.ToLower(name)) }) {
 		return yes
 	}
 	if len(h.names) == 0 && !h.more {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // Why a key is not used. They are for the log: the one who asks learns FAILURE.
@@ -107,7 +109,7 @@ func (d *Destination) allows(from, to *bound, user *string, now time.Time) bool 
 	if from == nil && (d.From.Hostname != "" || len(d.From.Keys) > 0) || from != nil && !d.From.is(from, now) {
 		return false
 	}
-	return d.To.is(to, now) && (d.To.User == "" || user == nil || matches(d.To.User, *user))
+	return d.To.is(to, now) && (d.To.User == "" || user == nil || wildcard.Match(d.To.User, *user))
 }
 
 // is says whether a session is one with the hop's host: by a plain key that is
@@ -130,37 +132,10 @@ func certifies(cert *gossh.Certificate, name string, now time.Time) bool {
 	if cert.CertType != gossh.HostCert || cert.Signature.Format == gossh.KeyAlgoRSA || cert.Signature.Format == "ssh-dss" {
 		return false
 	}
-	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return matches(p, name) })
+	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return wildcard.Match(p, name) })
 	if i < 0 {
 		return false
 	}
 	checker := gossh.CertChecker{Clock: func() time.Time { return now }}
 	return checker.CheckCert(cert.ValidPrincipals[i], cert) == nil
-}
-
-// matches says whether a text has the form of a pattern, in which * is any
-// characters and ? is one. The time it takes grows with the product of the
-// lengths at most (OpenSSH, match.c, match_pattern, takes exponential time before
-// 10.4).
-func matches(pattern, text string) bool {
-	star, back := -1, 0
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, back = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p, t = p+1, t+1
-		case star >= 0:
-			back++
-			p, t = star+1, back
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

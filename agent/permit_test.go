@@ -146,25 +146,6 @@ func TestCertificateNamedForItsKey(t *testing.T) {
 	}
 }
 
-func TestPatterns(t *testing.T) {
-	for _, tt := range []struct {
-		pattern, text string
-		want          bool
-	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "abc", true}, {"?", "", false}, {"?", "a", true}, {"?", "ab", false},
-		{"a*", "abc", true}, {"*c", "abc", true}, {"a*c", "abc", true}, {"a*c", "abd", false}, {"*b*", "abc", true}, {"a?c", "abc", true},
-		{"**", "x", true}, {"a**b", "ab", true}, {"*a*b", "aab", true}, {"*ab", "aab", true}, {"!a", "a", false}, {"a,b", "a", false},
-	} {
-		if got := matches(tt.pattern, tt.text); got != tt.want {
-			t.Errorf("%q matches %q: got %v, want %v", tt.pattern, tt.text, got, tt.want)
-		}
-	}
-	// ssh-agent before 10.4 does not answer this in a life.
-	if matches(strings.Repeat("*a", 128), strings.Repeat("a", 100_000)+"b") {
-		t.Error("a pattern that ends in a matches a text that ends in b")
-	}
-}
-
 // A binding is recorded only with the host's own signature.
 func TestParseBinding(t *testing.T) {
 	whole := session(t, testKeys.hosts[0], "id")

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/internal/wildcard"
 )
 
 // DefaultProviders are the libraries that are loaded when Tokens.Providers is empty
@@ -129,7 +131,7 @@ func matchesOne(patterns, text string) bool {
 	found := false
 	for p := range strings.SplitSeq(patterns, ",") {
 		p, not := strings.CutPrefix(p, "!")
-		if !matches(p, text) {
+		if !wildcard.Match(p, text) {
 			continue
 		}
 		if not {
