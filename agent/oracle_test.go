@@ -1,13 +1,11 @@
 package agent
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -28,16 +26,15 @@ type realAgent struct {
 
 // startAgent starts ssh-agent, or the one that ADIT_SSH_AGENT names, which ends with
 // the test.
-func startAgent(t testing.TB, args ...string) *realAgent {
+func startAgent(t testing.TB) *realAgent {
 	t.Helper()
-	program, version := os.Getenv("ADIT_SSH_AGENT"), exec.Command("ssh", "-V")
-	if program == "" {
-		testpeer.Need(t, "ssh-agent", "ssh")
-		program = "ssh-agent"
-	} else {
+	version := exec.Command("ssh", "-V")
+	if program := os.Getenv("ADIT_SSH_AGENT"); program != "" {
 		version = exec.Command(program, "-V") // since 10.1
+	} else {
+		testpeer.Need(t, "ssh")
 	}
-	a := &realAgent{path: filepath.Join(t.TempDir(), "agent")}
+	a := &realAgent{path: testpeer.SSHAgent(t)}
 	said, err := version.CombinedOutput()
 	if err != nil {
 		t.Fatal(err)
@@ -48,27 +45,6 @@ func startAgent(t testing.TB, args ...string) *realAgent {
 	}
 	a.major, _ = strconv.Atoi(string(m[1]))
 	a.minor, _ = strconv.Atoi(string(m[2]))
-	cmd := exec.Command(program, append([]string{"-D", "-a", a.path}, args...)...)
-	cmd.Env = []string{"PATH=/nonexistent"} // no askpass: what is to be confirmed is refused
-	for _, name := range []string{"SOFTHSM2_CONF", "SSH_SK_HELPER", "SSH_PKCS11_HELPER"} {
-		if value, set := os.LookupEnv(name); set {
-			cmd.Env = append(cmd.Env, name+"="+value)
-		}
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil { // it listens then
-		t.Fatalf("ssh-agent: %v", err)
-	}
 	return a
 }
 

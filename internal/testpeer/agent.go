@@ -24,13 +24,13 @@ done
 // returns the path of its socket. It has no keys, has nobody to confirm with, and uses
 // the helpers and the token that SSH_SK_HELPER, SSH_PKCS11_HELPER and SOFTHSM2_CONF
 // name.
-func SSHAgent(t testing.TB, args ...string) (path string) {
+func SSHAgent(t testing.TB) (path string) {
 	t.Helper()
 	program := os.Getenv("ADIT_SSH_AGENT")
 	if program == "" {
 		program = find(t, "ssh-agent")
 	}
-	cmd := exec.Command(program, append([]string{"-D", "-a", filepath.Join(testnet.SocketDir(t), "agent")}, args...)...)
+	cmd := exec.Command(program, "-D", "-a", filepath.Join(testnet.SocketDir(t), "agent"))
 	cmd.Env = cleanEnv(t.TempDir(), "SSH_ASKPASS=/nonexistent")
 	for _, name := range []string{"SOFTHSM2_CONF", "SSH_SK_HELPER", "SSH_PKCS11_HELPER"} {
 		if value, set := os.LookupEnv(name); set {
