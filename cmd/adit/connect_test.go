@@ -159,17 +159,7 @@ func TestConnectServerEndsFirst(t *testing.T) {
 	})
 	host, port, _ := net.SplitHostPort(server)
 	cmd := exec.Command("adit", "connect", "--no-inband", host, port)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := pipes(t, cmd)
 	stop := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	if b, err := io.ReadAll(out); string(b) != "hello" || err != nil {

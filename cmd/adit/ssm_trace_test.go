@@ -67,21 +67,11 @@ func TestSSMTrace(t *testing.T) {
 		cmd.Env = env
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		in, out := pipes(t, cmd)
 		out.Read(make([]byte, 1))
 		in.Close()
 		io.Copy(io.Discard, out)
-		err = cmd.Wait()
+		err := cmd.Wait()
 		return stderr.String(), err
 	}
 	dir := t.TempDir()
