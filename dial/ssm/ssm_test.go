@@ -14,10 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
@@ -43,31 +43,18 @@ func serve(t *testing.T, g *ssmgw.Gateway) *Service {
 // target is a TCP server; it returns its port.
 func target(t *testing.T, handle func(net.Conn)) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				handle(c)
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return l.Addr().(*net.TCPAddr).Port
+	return portOf(t, testnet.ServeTCP(t, func(c *net.TCPConn) { handle(c) }))
 }
 
 // refused is a port where nobody listens.
 func refused(t *testing.T) int {
 	t.Helper()
-	_, port, err := net.SplitHostPort(testpeer.RefusedAddr(t))
+	return portOf(t, testpeer.RefusedAddr(t))
+}
+
+func portOf(t *testing.T, addr string) int {
+	t.Helper()
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
