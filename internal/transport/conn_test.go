@@ -3,7 +3,6 @@ package transport
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -18,21 +17,11 @@ import (
 	"github.com/adit-ssh/adit/internal/algo"
 	"github.com/adit-ssh/adit/internal/packet"
 	"github.com/adit-ssh/adit/internal/testnet"
+	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
-func testSigner(t testing.TB) gossh.Signer {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := gossh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+func testSigner(t testing.TB) gossh.Signer { return testpeer.NewSigner(t) }
 
 // tcpPipe returns both ends of a loopback TCP connection.
 func tcpPipe(t testing.TB) (a, b net.Conn) { return testnet.TCPPipe(t) }
