@@ -52,8 +52,8 @@ func TestOurClient(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			s := p.start(t)
-			ctx, r := withLimit(t), newRecorder()
-			c, err := dialPeer(ctx, t, s, r, adit.Config{Keys: adit.Keys(s.Key.Signer), RekeyBytes: rekeyAt})
+			r := newRecorder()
+			c, err := dialPeer(withLimit(t), t, s, r, adit.Config{Keys: adit.Keys(s.Key.Signer), RekeyBytes: rekeyAt})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,21 +61,21 @@ func TestOurClient(t *testing.T) {
 			t.Logf("server %s", version)
 			if s.Forwards {
 				open := through(c, testpeer.HashTarget(t).Addr)
-				move(ctx, t, r, "upload", open, testpeer.Upload)
-				move(ctx, t, r, "download", open, testpeer.Download)
-				_, err = c.DialContext(ctx, "tcp", testpeer.RefusedAddr(t))
+				move(t, r, "upload", open, testpeer.Upload)
+				move(t, r, "download", open, testpeer.Download)
+				_, err = c.DialContext(withLimit(t), "tcp", testpeer.RefusedAddr(t))
 				if e, ok := errors.AsType[*adit.OpenError](err); !ok || e.Reason != wire.OpenConnectFailed || e.Local {
 					t.Errorf("refused target: got %#v, want the peer's OpenError with reason %d", err, wire.OpenConnectFailed)
 				}
 			}
 			if p.halfCloses {
 				halfClose := func(s testpeer.Stream) error { return testpeer.Echo(s, halfCloseSize) }
-				if err := through(c, testpeer.EchoTarget(t).Addr)(ctx, halfClose); err != nil {
+				if err := through(c, testpeer.EchoTarget(t).Addr)(withLimit(t), halfClose); err != nil {
 					t.Errorf("half-close: %v", err)
 				}
 			}
 			if s.Execs {
-				runCat(ctx, t, c, s, r)
+				runCat(t, c, s, r)
 			}
 			if n := strings.Count(s.Log(), p.rekeyLog); p.rekeyLog != "" && n < r.rekeys() {
 				t.Errorf("the server's log has %d key exchanges, ours has %d and the first", n, r.rekeys())
@@ -108,7 +108,7 @@ func useStream(ctx context.Context, s testpeer.Stream, use func(testpeer.Stream)
 
 // runCat runs cat in a session and sends bytes through it until keys change, and
 // EOF.
-func runCat(ctx context.Context, t *testing.T, c *adit.Client, s *testpeer.Server, r *recorder) {
+func runCat(t *testing.T, c *adit.Client, s *testpeer.Server, r *recorder) {
 	t.Helper()
 	session, err := c.SSH().NewSession()
 	if err != nil {
@@ -132,7 +132,7 @@ func runCat(ctx context.Context, t *testing.T, c *adit.Client, s *testpeer.Serve
 	if err := session.Start("cat"); err != nil {
 		t.Fatalf("exec: %v", err)
 	}
-	before := r.rekeys()
+	before, ctx := r.rekeys(), withLimit(t)
 	err = useStream(ctx, sessionStream{out, in, session}, func(s testpeer.Stream) error {
 		return testpeer.Echo(s, rekeyAt+halfCloseSize)
 	})

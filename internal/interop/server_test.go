@@ -64,32 +64,32 @@ func TestOurServer(t *testing.T) {
 	for _, c := range testpeer.Clients() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			ctx, r := withLimit(t), newRecorder()
+			r := newRecorder()
 			e := startBastion(t, testpeer.NewKey(t, "ed25519"), "", r)
 			hash := testpeer.HashTarget(t)
 
 			open := tunnels(t, c, e, hash.Addr, testpeer.TunnelOptions{})
 			if c.Stalls {
-				if err := open(ctx, func(s testpeer.Stream) error { return testpeer.Upload(s, noRekey) }); err != nil {
+				if err := open(withLimit(t), func(s testpeer.Stream) error { return testpeer.Upload(s, noRekey) }); err != nil {
 					t.Errorf("upload: %v", err)
 				}
 			} else {
-				move(ctx, t, r, "upload", open, testpeer.Upload)
+				move(t, r, "upload", open, testpeer.Upload)
 			}
-			move(ctx, t, r, "download", open, testpeer.Download)
+			move(t, r, "download", open, testpeer.Download)
 			if c.Rekeys {
-				theirRekeys(ctx, t, c, e, hash.Addr, r)
+				theirRekeys(t, c, e, hash.Addr, r)
 			}
 			if c.HalfCloses {
 				open := tunnels(t, c, e, testpeer.EchoTarget(t).Addr, testpeer.TunnelOptions{})
-				if err := open(ctx, func(s testpeer.Stream) error { return testpeer.Echo(s, halfCloseSize) }); err != nil {
+				if err := open(withLimit(t), func(s testpeer.Stream) error { return testpeer.Echo(s, halfCloseSize) }); err != nil {
 					t.Errorf("half-close: %v", err)
 				}
 			}
 			if err := c.Refused(t, e, testpeer.RefusedAddr(t)); err != nil {
 				t.Errorf("refused target: %v", err)
 			}
-			if !r.wait(ctx, func() bool { return len(r.refused) > 0 }) {
+			if !r.wait(withLimit(t), func() bool { return len(r.refused) > 0 }) {
 				t.Fatal("refused target: our server reports nothing")
 			}
 			if got := r.refused[0]; !got.ByPeer || got.Reason != wire.OpenConnectFailed || got.Description != "Connection refused" {
@@ -115,7 +115,7 @@ func tunnels(t *testing.T, c *testpeer.Client, e *testpeer.Endpoint, target stri
 const noRekey = rekeyAt - 1<<20
 
 // theirRekeys moves noRekey bytes, so that it is always the client that asks.
-func theirRekeys(ctx context.Context, t *testing.T, c *testpeer.Client, e *testpeer.Endpoint, target string, r *recorder) {
+func theirRekeys(t *testing.T, c *testpeer.Client, e *testpeer.Endpoint, target string, r *recorder) {
 	t.Helper()
 	const each = 1 << 20
 	// A connection each: paramiko 2.12 hangs when a channel closes during a key
@@ -127,13 +127,13 @@ func theirRekeys(ctx context.Context, t *testing.T, c *testpeer.Client, e *testp
 	want := 2
 	if c.Stalls {
 		want = 1
-	} else if err := open(ctx, func(s testpeer.Stream) error { return testpeer.Upload(s, noRekey) }); err != nil {
+	} else if err := open(withLimit(t), func(s testpeer.Stream) error { return testpeer.Upload(s, noRekey) }); err != nil {
 		t.Errorf("upload with the client's key exchanges: %v", err)
 	}
 	// A client that ends with its one stream may do so before its key exchange is
 	// over, so there are some more streams then.
 	for try := 0; try == 0 || try < 5 && c.Single && r.rekeys()-before < want; try++ {
-		if err := open(ctx, func(s testpeer.Stream) error { return testpeer.Download(s, noRekey) }); err != nil {
+		if err := open(withLimit(t), func(s testpeer.Stream) error { return testpeer.Download(s, noRekey) }); err != nil {
 			t.Errorf("download with the client's key exchanges: %v", err)
 			break
 		}
