@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/mux"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/wire"
 )
@@ -135,7 +135,7 @@ func TestForwardChurn(t *testing.T) {
 	}
 	defer local.Close()
 	remote := forwardSpec(t, c, "0:"+testpeer.EchoTarget(t).Addr, forward.Config{})
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
@@ -163,19 +163,9 @@ func TestForwardChurn(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for end := time.Now().Add(10 * time.Second); local.Conns()+remote.Conns()+m.Channels() > 0 || descriptors(t) > before; runtime.Gosched() {
+	for end := time.Now().Add(10 * time.Second); local.Conns()+remote.Conns()+m.Channels() > 0 || testnet.Descriptors(t) > before; runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("%d and %d connections, %d channels, %d descriptors are left, %d before", local.Conns(), remote.Conns(), m.Channels(), descriptors(t), before)
+			t.Fatalf("%d and %d connections, %d channels, %d descriptors are left, %d before", local.Conns(), remote.Conns(), m.Channels(), testnet.Descriptors(t), before)
 		}
 	}
-}
-
-// descriptors counts this process's open files, where that can be seen.
-func descriptors(t testing.TB) int {
-	t.Helper()
-	open, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(open)
 }

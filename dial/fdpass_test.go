@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/adit-ssh/adit/internal/fdpass"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testnet/dialtest"
 )
 
@@ -48,7 +49,7 @@ func TestFdpassModes(t *testing.T) {
 		{line(t, "pass-listener"), "it passed a socket that is not connected, not a connection", ""},
 		{line(t, "pass-datagrams"), "it passed a socket for datagrams, not a connection", ""},
 	} {
-		before := descriptors(t)
+		before := testnet.Descriptors(t)
 		c, err := Fdpass{Line: tt.line, Shell: "/bin/sh", Name: "helper"}.Dial(t.Context(), addr)
 		if err == nil {
 			if tt.want != "" {
@@ -59,7 +60,7 @@ func TestFdpassModes(t *testing.T) {
 		} else if e, ok := errors.AsType[*Error](err); tt.want == "" || !ok || !strings.Contains(err.Error(), "proxy command helper: "+tt.want) || !strings.Contains(e.Hint(), tt.hint) {
 			t.Errorf("%s:\ngot  %v\nwant %s", tt.line, err, tt.want)
 		}
-		if after := descriptors(t); after > before {
+		if after := testnet.Descriptors(t); after > before {
 			t.Errorf("%s: %d descriptors are left", tt.line, after-before)
 		}
 	}
@@ -86,7 +87,7 @@ func TestFdpassTimeout(t *testing.T) {
 		"never":         "it passed no connection in time: not connected within 2s",
 		"pass-and-stay": "it passed a connection, but did not end: not connected within 2s",
 	} {
-		before := descriptors(t)
+		before := testnet.Descriptors(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		// The time is over a little after the program has done what it does.
 		over := func([]byte) { time.AfterFunc(100*time.Millisecond, func() { cancel(reason) }) }
@@ -98,7 +99,7 @@ func TestFdpassTimeout(t *testing.T) {
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", mode, err, want)
 		}
-		if after := descriptors(t); after > before {
+		if after := testnet.Descriptors(t); after > before {
 			t.Errorf("%s: %d descriptors are left", mode, after-before)
 		}
 	}
@@ -178,7 +179,7 @@ func helperRuns(t *testing.T) int {
 func TestHelpersLeaveNothing(t *testing.T) {
 	runs := helperRuns(t)
 	addr := listenLoopback(t)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for i := range runs {
 		var c net.Conn
 		var err error
@@ -201,7 +202,7 @@ func TestHelpersLeaveNothing(t *testing.T) {
 		}
 		c.Close()
 	}
-	if after := descriptors(t); after > before {
+	if after := testnet.Descriptors(t); after > before {
 		t.Errorf("%d descriptors before %d helpers, %d after", before, runs, after)
 	}
 	if left := children(t); left != "" {

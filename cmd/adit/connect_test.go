@@ -364,7 +364,7 @@ func TestConnectManyTimes(t *testing.T) {
 	greeting := testpeer.GreetingTarget(t, "hello").Addr
 	host, port, _ := net.SplitHostPort(greeting)
 	proxy, ca := tlsProxy(t)
-	before := descriptors(t)
+	before := testnet.Descriptors(t)
 	for i := range runs {
 		args := []string{"connect", "--fdpass", host, port}
 		if i%20 == 0 {
@@ -380,18 +380,9 @@ func TestConnectManyTimes(t *testing.T) {
 	awaitNone(t, "--fdpass")
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for start := time.Now(); descriptors(t) > before; <-tick.C { // the proxy's own end later
+	for start := time.Now(); testnet.Descriptors(t) > before; <-tick.C { // the proxy's own end later
 		if time.Since(start) > patience {
-			t.Fatalf("%d descriptors are open after %d runs, %d before", descriptors(t), runs, before)
+			t.Fatalf("%d descriptors are open after %d runs, %d before", testnet.Descriptors(t), runs, before)
 		}
 	}
-}
-
-func descriptors(t *testing.T) int {
-	t.Helper()
-	names, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(names)
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/unixsock"
 )
 
@@ -192,13 +193,13 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 		s.Drain(t.Context())
 	}
 	once()
-	before := openDescriptors(t)
+	before := testnet.Descriptors(t)
 	const rounds = 20
 	for range rounds {
 		once()
 	}
 	// Those of this test's own client and its pipes are closed at its end.
-	if after := openDescriptors(t); after > before+rounds*ownOfARound {
+	if after := testnet.Descriptors(t); after > before+rounds*ownOfARound {
 		t.Errorf("%d descriptors are open after %d rounds, %d before", after, rounds, before)
 	}
 }
@@ -206,15 +207,6 @@ func TestDescriptorsAreGivenBack(t *testing.T) {
 // ownOfARound is how many descriptors a round of the test leaves open by itself: the
 // client of runIn, and three ends of its pipes.
 const ownOfARound = 4
-
-func openDescriptors(t *testing.T) int {
-	t.Helper()
-	list, err := os.ReadDir("/dev/fd")
-	if err != nil {
-		t.Skip(err)
-	}
-	return len(list)
-}
 
 // Descriptors are left as they were: what is not blocking stays so, and what is
 // blocking.

@@ -76,7 +76,7 @@ func TestForwardAgentManyTimes(t *testing.T) {
 		}
 		return s.Key.Public.Verify([]byte("data"), sig)
 	}
-	descriptors, goroutines := openDescriptors(t), runtime.NumGoroutine()
+	descriptors, goroutines := testnet.Descriptors(t), runtime.NumGoroutine()
 	for n := range uses {
 		if err := use(); err != nil {
 			t.Fatalf("use %d: %v", n, err)
@@ -91,9 +91,9 @@ func TestForwardAgentManyTimes(t *testing.T) {
 		})
 	}
 	all.Wait()
-	gotD, gotG := openDescriptors(t), runtime.NumGoroutine()
+	gotD, gotG := testnet.Descriptors(t), runtime.NumGoroutine()
 	for end := time.Now().Add(10 * time.Second); (gotD > descriptors || gotG > goroutines) && time.Now().Before(end); runtime.Gosched() {
-		gotD, gotG = openDescriptors(t), runtime.NumGoroutine() // the last relays are just ending
+		gotD, gotG = testnet.Descriptors(t), runtime.NumGoroutine() // the last relays are just ending
 	}
 	t.Logf("after %d uses and %d at once: descriptors %d, before %d; goroutines %d, before %d", uses, together, gotD, descriptors, gotG, goroutines)
 	if gotD > descriptors || gotG > goroutines {
@@ -101,14 +101,4 @@ func TestForwardAgentManyTimes(t *testing.T) {
 	}
 	c.Close()
 	ended() // hangs when a connection to the agent was left open
-}
-
-// openDescriptors counts this process' descriptors; 0 where that can't be known.
-func openDescriptors(t testing.TB) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
 }

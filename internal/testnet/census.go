@@ -2,7 +2,9 @@ package testnet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -39,6 +41,17 @@ func Census(t testing.TB) {
 			t.Errorf("goroutines are left, among these:\n\n%s", left)
 		}
 	})
+}
+
+// Descriptors counts this process's open ones: sockets, files and pipes. It is 0 where
+// the system has no folder of them (Windows).
+func Descriptors(t testing.TB) int {
+	t.Helper()
+	open, err := os.ReadDir("/dev/fd")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return len(open)
 }
 
 // await waits until no more than n goroutines are ours, and returns the stacks
