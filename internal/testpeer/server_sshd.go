@@ -83,6 +83,8 @@ func SSHD(t testing.TB, o SSHDOptions) *Server {
 		"StrictModes no",
 		"PrintMotd no",
 		"PrintLastLog no",
+		// What our person's shell does and says at its start is no part of a test.
+		"SetEnv HOME="+t.TempDir(),
 	)
 	file := filepath.Join(dir, "sshd_config")
 	writeFile(t, file, strings.Join(config, "\n")+"\n")
