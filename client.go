@@ -44,6 +44,10 @@ type Client struct {
 	wg sync.WaitGroup
 }
 
+// againAfter is what a server gets to count the first connection out, where Dial
+// makes two: sshd may let no more in (MaxStartups, PerSourceMaxStartups).
+const againAfter = 50 * time.Millisecond
+
 // Dial connects to an SSH server and logs in. target is [user@]host[:port]; the
 // port is 22 by default. ctx bounds Dial only. Errors are wrapped in a
 // *StageError.
@@ -52,28 +56,31 @@ func Dial(ctx context.Context, target string, cfg *Config) (*Client, error) {
 	if user == "" {
 		user = cfg.User
 	}
-	began := time.Now()
-	c, err := dialOnce(ctx, user, address, cfg)
+	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
+	defer watch.end()
+	c, err := dialOnce(ctx, limited, watch, user, address, cfg)
 	if !errors.Is(err, ErrExpect) {
 		return c, err
 	}
+	if cfg.Unexpected != nil {
+		cfg.Unexpected()
+	}
+	select {
+	case <-time.After(againAfter):
+	case <-limited.Done(): // which dialling tells
+	}
 	again := *cfg
 	again.Expect = Preference{}
-	if cfg.ConnectTimeout > 0 {
-		again.ConnectTimeout = max(1, cfg.ConnectTimeout-time.Since(began))
-	}
-	return dialOnce(ctx, user, address, &again)
+	return dialOnce(ctx, limited, watch, user, address, &again)
 }
 
 // dialOnce is Dial, but for the server that has changed its mind.
-func dialOnce(ctx context.Context, user, address string, cfg *Config) (*Client, error) {
+func dialOnce(ctx, limited context.Context, watch *stopwatch, user, address string, cfg *Config) (*Client, error) {
 	connect := cfg.Dial
 	if connect == nil {
 		connect = dial.TCP{}.Dial
 	}
 	cfg, life := begin(cfg, user+"@"+address)
-	limited, watch := startWatch(ctx, cfg.ConnectTimeout)
-	defer watch.end()
 	nc, err := connect(trace.NewContext(limited, cfg.Tracer), address)
 	if err != nil {
 		err = &StageError{"dial", address, err}
@@ -106,8 +113,8 @@ func NewClient(ctx context.Context, nc net.Conn, address, user string, cfg *Conf
 	return newClient(ctx, limited, watch, nc, address, user, cfg, life)
 }
 
-// newClient shakes hands within limited, which watch ends, and logs in within
-// ctx.
+// newClient shakes hands within limited, which watch ends when that is done, and
+// logs in within ctx.
 func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, address, user string, cfg *Config, life *life) (_ *Client, err error) {
 	defer func() {
 		if err != nil {
@@ -129,10 +136,10 @@ func newClient(ctx, limited context.Context, watch *stopwatch, nc net.Conn, addr
 	}
 	unverified := tolerate(tc)
 	t, err := transport.Client(limited, nc, tc)
-	watch.end()
 	if err != nil {
 		return nil, handshakeError(address, err)
 	}
+	watch.end()
 	c := &Client{t: t, cfg: cfg, user: user, life: life, ahead: ahead{target: cfg.Ahead}, unverified: *unverified}
 	_, peer := t.Versions()
 	quirks := transport.QuirksOf(peer)

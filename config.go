@@ -88,7 +88,8 @@ type Config struct {
 	// 65535, as for ssh -W. Empty means none.
 	Ahead string
 
-	// Dial makes the connection to the server. Nil dials TCP.
+	// Dial makes the connection to the server. Nil dials TCP. With Expect it may be
+	// called a second time, once the first connection is closed.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// ConnectTimeout bounds the connecting and the handshake, host key and all,
 	// but not the login (ConnectTimeout). The time that CheckHostKey takes does
@@ -116,6 +117,9 @@ type Config struct {
 	// the connection: Dial makes a second one then, NewClient fails with ErrExpect.
 	// It never changes which key exchange is agreed on. The zero value expects nothing.
 	Expect Preference
+	// Unexpected is called when Expect has cost a connection, before Dial makes the
+	// second one: whoever remembers servers forgets this. May be nil.
+	Unexpected func()
 
 	// Kex, Ciphers and MACs in order of preference (KexAlgorithms, Ciphers,
 	// MACs). Nil means the defaults.

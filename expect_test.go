@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/bastion"
+	aditdial "github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/transport"
 	"github.com/adit-ssh/adit/internal/wire"
@@ -115,8 +117,11 @@ func TestExpect(t *testing.T) {
 // A server that has changed its mind costs a second connection, and nothing that
 // a person would see.
 func TestExpectWithoutHostKeyWrongly(t *testing.T) {
-	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"KexAlgorithms ecdh-sha2-nistp256"}})
-	var dials, checks int
+	s := testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{
+		"KexAlgorithms ecdh-sha2-nistp256",
+		"PerSourceMaxStartups 1", // the first connection must be gone when the second comes
+	}})
+	var dials, checks, unexpected int
 	cfg := &adit.Config{
 		User: s.User, Keys: adit.Keys(s.Key.Signer), Expect: adit.Preference{Kex: "curve25519-sha256"}, ConnectTimeout: time.Minute,
 		CheckHostKey: func(host, algorithm string, key gossh.PublicKey) error {
@@ -127,11 +132,14 @@ func TestExpectWithoutHostKeyWrongly(t *testing.T) {
 			dials++
 			return dialTCP(ctx, address)
 		},
+		Unexpected: func() { unexpected++ },
 	}
 	c := dial(t, s.Addr, cfg)
-	if p, ok := c.Prefers(); !ok || p.Kex != "ecdh-sha2-nistp256" || dials != 2 || checks != 1 {
-		t.Errorf("%d connections, %d checks of the host key, to be expected next: %v, %v; want 2, 1 and ecdh-sha2-nistp256", dials, checks, p, ok)
+	if p, ok := c.Prefers(); !ok || p.Kex != "ecdh-sha2-nistp256" || dials != 2 || checks != 1 || unexpected != 1 {
+		t.Errorf("%d connections, %d checks of the host key, Unexpected was called %d times, to be expected next: %v, %v; want 2, 1, 1 and ecdh-sha2-nistp256",
+			dials, checks, unexpected, p, ok)
 	}
+	s = testpeer.SSHD(t, testpeer.SSHDOptions{Config: []string{"KexAlgorithms ecdh-sha2-nistp256"}})
 	nc, err := dialTCP(t.Context(), s.Addr)
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +199,22 @@ func TestExpectFromServersThatLeave(t *testing.T) {
 				t.Errorf("%d connections, %v; want %d and an error", dials.Load(), err, c.dials)
 			}
 		})
+	}
+}
+
+// The way to a server that leaves may end with an error of its own.
+func TestExpectWhenTheWayEnds(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a shell")
+	}
+	dials := 0
+	cfg := &adit.Config{User: "u", Expect: adit.Preference{Kex: "curve25519-sha256"}, CheckHostKey: func(string, string, gossh.PublicKey) error { return nil },
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			dials++
+			return aditdial.Command{Line: `sh -c 'printf "SSH-2.0-OpenSSH_9.2\r\n"; read version; exit 3'`}.Dial(ctx, address)
+		}}
+	if _, err := adit.Dial(t.Context(), "h", cfg); err == nil || errors.Is(err, adit.ErrExpect) || dials != 2 || !strings.Contains(err.Error(), "exited with status 3") {
+		t.Errorf("%d connections, %v; want 2, and how the second one ended", dials, err)
 	}
 }
 

@@ -41,6 +41,7 @@ type hostKeys struct {
 	memory  *memory // nil for none
 
 	remembered string // under which name memory has the server
+	expects    bool   // Config.Expect is not empty
 
 	// Set by dialling and by check, which come one after the other.
 	peer    netip.Addr // the server's address, when it is reached directly

@@ -1,10 +1,12 @@
 package setup
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,10 +27,11 @@ type memory struct {
 	Servers map[string]remembered
 }
 
-// remembered is one server.
+// remembered is one server. Times are to the day.
 type remembered struct {
 	Kex, HostKey string
-	Seen         time.Time // to the day
+	Seen         time.Time
+	Failed       time.Time `json:",omitzero"` // when what was sent ahead last cost a connection
 }
 
 const (
@@ -36,6 +39,10 @@ const (
 	maxRemembered = 500
 	// maxMemoryFile is the largest file that is read, in bytes.
 	maxMemoryFile = 256 << 10
+	// failedFor is for how long nothing is expected of a server that something sent
+	// ahead has failed with. There may be several behind one address that differ: each
+	// would have the next one fail.
+	failedFor = 7 * 24 * time.Hour
 )
 
 // loadMemory reads the file, or starts anew.
@@ -64,31 +71,50 @@ func memoryPath() string {
 	return filepath.Join(dir, "adit", "servers.json")
 }
 
+func (r remembered) failed(now time.Time) bool { return now.Sub(r.Failed).Abs() < failedFor }
+
 func (m *memory) id(server string) string {
 	sum := sha256.Sum256([]byte(m.Salt + "\x00" + strings.ToLower(server)))
 	return hex.EncodeToString(sum[:16])
 }
 
-func (m *memory) preference(server string) adit.Preference {
+func (m *memory) preference(server string, now time.Time) adit.Preference {
 	r := m.Servers[m.id(server)]
+	if r.failed(now) {
+		return adit.Preference{}
+	}
 	return adit.Preference{Kex: r.Kex, HostKey: r.HostKey}
 }
 
 // note remembers what a server prefers, or forgets it if nothing can be guessed.
-// It writes only what is news.
 func (m *memory) note(server string, p adit.Preference, now time.Time) error {
-	id, today := m.id(server), now.UTC().Truncate(24*time.Hour)
-	old, known := m.Servers[id]
-	r := remembered{p.Kex, p.HostKey, today}
-	switch {
-	case p == adit.Preference{}:
-		if !known {
-			return nil
+	return m.change(server, func(r remembered) remembered {
+		if p == (adit.Preference{}) && !r.failed(now) {
+			return remembered{}
 		}
-		delete(m.Servers, id)
-	case known && old == r:
+		return remembered{p.Kex, p.HostKey, day(now), r.Failed}
+	})
+}
+
+// failed remembers that what was sent ahead has cost a connection.
+func (m *memory) failed(server string, now time.Time) error {
+	return m.change(server, func(remembered) remembered { return remembered{Seen: day(now), Failed: day(now)} })
+}
+
+func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+
+// change changes what is remembered of a server; the zero value forgets it. It
+// writes only what is news, and to what others have written meanwhile.
+func (m *memory) change(server string, to func(remembered) remembered) error {
+	id := m.id(server)
+	if r := m.Servers[id]; to(r) == r {
 		return nil
-	default:
+	}
+	*m = *loadMemory(m.path)
+	id = m.id(server) // the file may have got its salt just now
+	if r := to(m.Servers[id]); r == (remembered{}) {
+		delete(m.Servers, id)
+	} else {
 		m.Servers[id] = r
 	}
 	m.prune()
@@ -149,10 +175,11 @@ func (o *Options) expect(h *hostKeys, cfg *adit.Config) adit.Preference {
 	h.memory = loadMemory(path)
 	host := h.name(o.address())
 	h.remembered = strings.Join([]string{host.String(), strings.Join(cfg.Kex, ","), strings.Join(cfg.HostKeyAlgorithms, ",")}, "\x00")
-	p := h.memory.preference(h.remembered)
+	p := h.memory.preference(h.remembered, time.Now())
 	if p.HostKey != "" && !h.ordered.Knows(host, p.HostKey) || p.HostKey == "" && o.Route.Command == "-" {
 		return adit.Preference{}
 	}
+	h.expects = p != adit.Preference{}
 	return p
 }
 
@@ -163,9 +190,25 @@ func (o *Options) Remember(c *adit.Client) {
 	o.remember(p)
 }
 
-// Forget is for after a handshake that failed: should the guess be to blame, the
-// next one goes without.
-func (o *Options) Forget() { o.remember(adit.Preference{}) }
+// Forget is for after a handshake that failed. Should what was sent ahead be to
+// blame, the next ones go without; who has shown a key, has shown no version or was
+// not waited for has not taken offence.
+func (o *Options) Forget(err error) {
+	_, version := errors.AsType[*adit.VersionError](err)
+	_, key := errors.AsType[*adit.HostKeyError](err)
+	if version || key || errors.Is(err, context.Canceled) {
+		o.remember(adit.Preference{})
+		return
+	}
+	o.unexpected()
+}
+
+// unexpected notes that something sent ahead may have cost a connection.
+func (o *Options) unexpected() {
+	if h := o.hostKeys; h != nil && h.expects {
+		h.memory.failed(h.remembered, time.Now())
+	}
+}
 
 func (o *Options) remember(p adit.Preference) {
 	if h := o.hostKeys; h != nil && h.memory != nil {

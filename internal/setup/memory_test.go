@@ -1,6 +1,8 @@
 package setup
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,10 +23,10 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	m = loadMemory(path)
-	if got := m.preference("DB.internal"); got != pref {
+	if got := m.preference("DB.internal", day); got != pref {
 		t.Errorf("remembered %+v, want %+v", got, pref)
 	}
-	if got := m.preference("other"); got != (adit.Preference{}) {
+	if got := m.preference("other", day); got != (adit.Preference{}) {
 		t.Errorf("another host: remembered %+v, want nothing", got)
 	}
 	b, err := os.ReadFile(path)
@@ -37,7 +39,7 @@ func TestMemory(t *testing.T) {
 	if err := m.note("db.internal", adit.Preference{}, day); err != nil {
 		t.Fatal(err)
 	}
-	if got := loadMemory(path).preference("db.internal"); got != (adit.Preference{}) {
+	if got := loadMemory(path).preference("db.internal", day); got != (adit.Preference{}) {
 		t.Errorf("forgotten host: remembered %+v", got)
 	}
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".servers-*")); left != nil {
@@ -49,12 +51,15 @@ func TestMemoryIsBounded(t *testing.T) {
 	m := loadMemory(filepath.Join(t.TempDir(), "servers.json"))
 	day := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for i := range maxRemembered + 50 {
-		m.Servers[m.id(fmt.Sprint("host", i))] = remembered{pref.Kex, pref.HostKey, day.Add(time.Duration(i) * 24 * time.Hour)}
+		m.Servers[m.id(fmt.Sprint("host", i))] = remembered{Kex: pref.Kex, HostKey: pref.HostKey, Seen: day.Add(time.Duration(i) * 24 * time.Hour)}
+	}
+	if err := m.write(); err != nil {
+		t.Fatal(err)
 	}
 	if err := m.note("last", pref, day.Add(10_000*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Servers) != maxRemembered || m.preference("last") != pref || m.preference("host0") != (adit.Preference{}) {
+	if len(m.Servers) != maxRemembered || m.preference("last", day) != pref || m.preference("host0", day) != (adit.Preference{}) {
 		t.Errorf("%d servers are kept, want %d, the newest", len(m.Servers), maxRemembered)
 	}
 }
@@ -70,15 +75,106 @@ func TestMemoryDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 		m := loadMemory(path)
-		if m.preference("h") != (adit.Preference{}) || m.Salt == "" {
+		if m.preference("h", time.Unix(1e9, 0)) != (adit.Preference{}) || m.Salt == "" {
 			t.Errorf("%s: %+v", name, m)
 		}
-		if err := m.note("h", pref, time.Unix(1e9, 0)); err != nil || loadMemory(path).preference("h") != pref {
+		if err := m.note("h", pref, time.Unix(1e9, 0)); err != nil || loadMemory(path).preference("h", time.Unix(1e9, 0)) != pref {
 			t.Errorf("%s: it is not replaced: %v", name, err)
 		}
 	}
 	if err := loadMemory(filepath.Join(dir, "empty", "below a file")).note("h", pref, time.Unix(1e9, 0)); err == nil {
 		t.Error("a folder that can't be made gives no error")
+	}
+}
+
+// Where several servers are behind one address, each would have the next one fail.
+func TestMemoryOfFailures(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "servers.json")
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	expects := func(want adit.Preference) {
+		t.Helper()
+		if got := loadMemory(path).preference("pool", now); got != want {
+			t.Errorf("on %v %v is expected, want %v", now, got, want)
+		}
+	}
+	other := adit.Preference{Kex: "curve25519-sha256"}
+	loadMemory(path).note("pool", pref, now)
+	expects(pref)
+	loadMemory(path).failed("pool", now)
+	for range 6 {
+		for _, p := range []adit.Preference{pref, {}, other} {
+			loadMemory(path).note("pool", p, now)
+			expects(adit.Preference{})
+		}
+		now = now.Add(24 * time.Hour)
+	}
+	now = now.Add(24 * time.Hour)
+	expects(other)
+	loadMemory(path).note("pool", adit.Preference{}, now)
+	if m := loadMemory(path); len(m.Servers) != 0 {
+		t.Errorf("an old failure is kept: %v", m.Servers)
+	}
+}
+
+// Programs that run at the same time keep what each of them learns.
+func TestMemoryOfSeveral(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "servers.json")
+	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	a, b := loadMemory(path), loadMemory(path)
+	for i, m := range []*memory{a, b, a} {
+		if err := m.note(fmt.Sprint("host", i), pref, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := loadMemory(path)
+	for i := range 3 {
+		if got := m.preference(fmt.Sprint("host", i), now); got != pref {
+			t.Errorf("of host%d %v is remembered, want %v", i, got, pref)
+		}
+	}
+}
+
+// Who sees a handshake fail forgives it where nothing sent ahead can be to blame.
+func TestForget(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(home, "cache"))
+	t.Setenv("LocalAppData", filepath.Join(home, "cache"))
+	early := adit.Preference{Kex: "curve25519-sha256"}
+	for name, c := range map[string]struct {
+		err    error
+		learns adit.Preference
+	}{
+		"refused":     {&adit.VersionError{}, early},
+		"another key": {&adit.HostKeyError{Err: errors.New("changed")}, early},
+		"interrupted": {context.Canceled, early},
+		"nonsense":    {&adit.ProtocolError{Err: errors.New("nonsense")}, adit.Preference{}},
+		"too late":    {os.ErrDeadlineExceeded, adit.Preference{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := &Options{Host: name, GlobalKnownHosts: []string{"none"}}
+			expected := func() adit.Preference {
+				t.Helper()
+				cfg, err := o.Config()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return cfg.Expect
+			}
+			expected()
+			o.remember(early)
+			if got := expected(); got != early {
+				t.Fatalf("expected is %v, want %v", got, early)
+			}
+			o.Forget(&adit.StageError{Stage: "handshake", Err: c.err})
+			if got := expected(); got != (adit.Preference{}) {
+				t.Errorf("after a handshake that failed %v is expected", got)
+			}
+			o.remember(early)
+			if got := expected(); got != c.learns {
+				t.Errorf("after a handshake that failed and one that did not %v is expected, want %v", got, c.learns)
+			}
+		})
 	}
 }
 

@@ -198,7 +198,7 @@ func (o *Options) Dial(ctx context.Context, cfg *adit.Config) (*adit.Client, err
 	c, err := adit.Dial(ctx, target, cfg)
 	if err != nil {
 		if e, ok := errors.AsType[*adit.StageError](err); ok && e.Stage == "handshake" {
-			o.Forget()
+			o.Forget(err)
 		}
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func (o *Options) Config() (*adit.Config, error) {
 	if len(check.user) > 0 && (o.UpdateHostKeys == "yes" || o.UpdateHostKeys == "ask" && o.asks()) {
 		cfg.ServerKeys = check.follow
 	}
-	cfg.Expect = o.expect(check, cfg)
+	cfg.Expect, cfg.Unexpected = o.expect(check, cfg), o.unexpected
 	cfg.Dial = o.dialer()
 	if o.Direct() {
 		cfg.Dial = check.notePeer(cfg.Dial)

@@ -158,7 +158,7 @@ func (c *Conn) firstExchange(ctx context.Context) error {
 	c.peerVersion = v
 	trace.Emit(c.cfg.Tracer, trace.Version{Local: c.localVersion, Peer: Sanitize(v, maxVersionLine)})
 	err = c.firstKex()
-	if left(err) && c.early && ctx.Err() == nil {
+	if c.early && ctx.Err() == nil && left(err) {
 		return fmt.Errorf("%w: %w", ErrExpect, err)
 	}
 	if err != nil || c.server {

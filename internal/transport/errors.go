@@ -17,7 +17,7 @@ var ErrClosed = fmt.Errorf("connection closed: %w", net.ErrClosed)
 // ErrExpect is how the handshake of a client ends whose Config.Expect has no
 // HostKey, when the server chooses another key exchange, or leaves before it has
 // answered the first packet of this one.
-var ErrExpect = errors.New("the server does not go on with the key exchange that Config.Expect names")
+var ErrExpect = errors.New("the server does not go on with the key exchange that was expected of it")
 
 // errPeerClosed stands for a connection that the peer ended without DISCONNECT.
 var errPeerClosed = fmt.Errorf("connection closed by the peer: %w", io.EOF)
@@ -147,11 +147,16 @@ func lastWord(err error) (reason uint32, text string, ok bool) {
 	return 0, "", false
 }
 
-// left reports whether an error is that the peer ended the connection.
+// left reports whether an error is that the peer ended the connection, or that the
+// way to it ended, which has errors of its own kind.
 func left(err error) bool {
 	if e, ok := errors.AsType[*DisconnectError](err); ok {
 		return e.ByPeer
 	}
-	e, ok := errors.AsType[*net.OpError](err)
-	return ok && !e.Timeout() || errors.Is(err, io.EOF)
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return false
+	}
+	_, protocol := errors.AsType[*ProtocolError](err)
+	_, negotiation := errors.AsType[*NegotiationError](err)
+	return err != nil && !protocol && !negotiation && !errors.Is(err, ErrExpect)
 }
