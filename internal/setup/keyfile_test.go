@@ -1,7 +1,9 @@
 package setup
 
 import (
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -255,4 +257,29 @@ func FuzzPKCS8(f *testing.F) {
 		}
 		clearPublic(b)
 	})
+}
+
+// One wrong passphrase in 256 seems to open a key of the old format: it is wrong all
+// the same, and asked for again.
+func TestWrongPassphraseThatSeemsRight(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "id")
+	keygen(t, "-q", "-t", "ecdsa", "-m", "PEM", "-N", "open sesame", "-f", path)
+	if err := os.Remove(path + ".pub"); err != nil {
+		t.Fatal(err)
+	}
+	text := readFile(t, path)
+	block, _ := pem.Decode(text)
+	wrong := ""
+	for i := 0; !nonsense(block, []byte(wrong)); i++ {
+		wrong = fmt.Sprint("wrong", i)
+	}
+	who := &typist{answers: []string{wrong, "open sesame"}}
+	o := &Options{IdentityFiles: []string{path}, IdentityAgent: "none", Prompter: who}
+	keys, err := o.keys(t.Context())
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("%d keys, %v, want one", len(keys), err)
+	}
+	if _, err := keys[0].Open(t.Context()); err != nil || who.asked != 2 {
+		t.Errorf("%v after %d questions, want the key after 2", err, who.asked)
+	}
 }

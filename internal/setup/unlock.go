@@ -39,6 +39,9 @@ func parsePrivate(text, passphrase []byte) (private any, err error) {
 	if _, locked := errors.AsType[*gossh.PassphraseMissingError](err); err == nil || locked || errors.Is(err, x509.IncorrectPasswordError) {
 		return private, err
 	}
+	if passphrase != nil && nonsense(block, passphrase) {
+		return nil, x509.IncorrectPasswordError
+	}
 	if block.Type == "OPENSSH PRIVATE KEY" {
 		switch k := clearPublic(block.Bytes); {
 		case k == nil:
@@ -49,6 +52,15 @@ func parsePrivate(text, passphrase []byte) (private any, err error) {
 		}
 	}
 	return nil, errors.New("it is damaged, or of a kind that is not known here") // the parser's words are for programmers
+}
+
+// nonsense reports whether a passphrase seems to open a block of the old format,
+// which one wrong one in 256 does: what comes out ends as padding does.
+func nonsense(block *pem.Block, passphrase []byte) bool {
+	//lint:ignore SA1019 such keys are about
+	plain, err := x509.DecryptPEMBlock(block, passphrase)
+	clear(plain)
+	return err == nil
 }
 
 // unlock opens the file, and asks for the passphrase unless that was tried
