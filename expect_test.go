@@ -34,6 +34,9 @@ func dialExpecting(t *testing.T, addr string, cfg adit.Config, p adit.Preference
 	c = dial(t, addr, &cfg)
 	var nums []int
 	for _, e := range rec.Records() {
+		if p, ok := e.Event.(trace.Packet); ok && p.Err != nil {
+			t.Errorf("the trace has message %d as %v", p.Num, p.Err)
+		}
 		if p, ok := e.Event.(trace.Packet); ok && p.Out {
 			nums = append(nums, int(p.Num))
 		} else if ok {

@@ -88,6 +88,7 @@ func (c *Conn) beginExchange() []byte {
 	c.localInit = m.Append(nil)
 	msgs := []kexMsg{{payload: c.localInit, begin: true}}
 	if c.guess != nil {
+		c.kexPhase.Store(uint32(wire.PhaseKexShare)) // for the tracer, which sees it before the choice
 		msgs = append(msgs, kexMsg{payload: (&wire.KexShareInit{Share: c.guess.share}).Append(nil)})
 	}
 	c.out.queueKex(msgs...)
