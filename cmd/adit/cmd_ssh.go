@@ -297,6 +297,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.noCommand = c.SessionType == "none"
 	a.noStdin = c.StdinNull
 	a.forwarding, a.exitOnFail = setup.ForwardConfig(c), c.ExitOnForwardFailure
+	a.forwarding.Refused = a.tellRefused
 	if c.RemoteCommand != "" {
 		a.command = []string{c.RemoteCommand}
 	}

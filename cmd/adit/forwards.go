@@ -108,6 +108,15 @@ func (a *sshArgs) tellFailure(s forward.Spec, err error) {
 	fmt.Fprintf(messages, "%s: remote port forwarding failed for listen %s\nadit: hint: %s\n", word, what, remoteHint(refused))
 }
 
+// tellRefused tells of a connection that came to a forward and whose target can't be
+// reached: what connected sees no more of it than an end. The words are OpenSSH's, as
+// far as scripts look for them (channels.c), and it has them at the same level.
+func (a *sshArgs) tellRefused(target string, err error) {
+	if e, ok := errors.AsType[*adit.OpenError](err); ok {
+		a.sayAs("INFO", fmt.Sprintf("channel to %s: open failed: %s: %s", printable(target), refusal(e.Reason), printable(e.Description)))
+	}
+}
+
 // remoteHint says why a server may refuse to listen: it does not say so itself.
 func remoteHint(e *adit.RemoteListenError) string {
 	switch {

@@ -59,6 +59,7 @@ func (f *Forwarder) open(e trace.Forward, local relay.Conn, to Spec, req *socks.
 	if err != nil {
 		e.What, e.Err = "refused", err.Error()
 		f.emit(e)
+		f.cfg.refused(f.lifetime, e.Target, err)
 		if req != nil {
 			o := relay.OutcomeOf(err)
 			req.Refuse(socks.Refusal{Reply: socks.Reply(o.SOCKS()), Status: o.HTTP(), Text: o.String()})
@@ -95,6 +96,13 @@ func (c *Config) connect(ctx context.Context, to Spec, originator netip.AddrPort
 		return nil, errPath
 	}
 	return c.OpenPath(ctx, to.TargetPath)
+}
+
+// refused tells of a target that can't be connected to, unless we are ending.
+func (c *Config) refused(ctx context.Context, target string, err error) {
+	if c.Refused != nil && ctx.Err() == nil {
+		c.Refused(target, err)
+	}
 }
 
 // address is the target for events and errors.

@@ -46,6 +46,9 @@ type Config struct {
 	OpenPath PathOpener
 	// Tracer receives trace.Forward events. May be nil.
 	Tracer trace.Tracer
+	// Refused is told of targets that can't be connected to, from several goroutines.
+	// May be nil.
+	Refused func(target string, err error)
 	// GatewayPorts makes a Spec without a bind address listen on all interfaces
 	// instead of loopback.
 	GatewayPorts bool
