@@ -100,14 +100,14 @@ func (g *greeting) wrong(text string, cause error) *VersionError {
 	switch other := otherProtocol(g.first); {
 	case g.version:
 		e.Greeting = GreetingSSH1
+	case isHTTP(g.first): // which may quote our version line
+		name(GreetingHTTP, "it answers as a web server or a proxy does")
 	case g.echo:
 		name(GreetingEcho, "our own version line came back")
 	case isTLS(g.first):
 		name(GreetingTLS, "it sends TLS records")
 	case isTelnet(g.first):
 		name(GreetingTelnet, "it negotiates as Telnet does")
-	case isHTTP(g.first):
-		name(GreetingHTTP, "it answers as a web server or a proxy does")
 	case isMail(g.first):
 		name(GreetingMail, "it greets as SMTP and FTP servers do")
 	case other != "":

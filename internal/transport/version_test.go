@@ -35,6 +35,7 @@ func TestGreetings(t *testing.T) {
 		{"terminal codes", "\x1b[2J\x07hi\x9b\r\n", true, GreetingCut, `"?[2J?hi?"`, 0},
 		{"echo behind a prompt", "$ ours\r\n", true, GreetingEcho, "our own version line came back", 0},
 		{"shell", "Welcome\r\nbash: line 1: ours: command not found\r\n", false, GreetingEcho, "our own version line came back", patience},
+		{"HTML that quotes us", "<!DOCTYPE HTML>\n<p>Bad request syntax ('ours')\n", true, GreetingHTTP, "as a web server", 0},
 		{"HTTP 400", "HTTP/1.1 400 Bad Request\r\nConnection: keep-alive\r\n", false, GreetingHTTP, "as a web server", 0},
 		{"HTTP 407", "HTTP/1.0 407 Proxy Authentication Required\r\n\r\n", false, GreetingHTTP, "as a web server", 0},
 		{"HTTP 200", "HTTP/1.1 200 OK\r\n\r\n", false, GreetingHTTP, "as a web server", patience},
