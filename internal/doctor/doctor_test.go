@@ -246,7 +246,7 @@ func TestNestedSSH(t *testing.T) {
 	}
 	r := p.examine(t, Options{})
 	f := r.Failure()
-	if f == nil || f.Stage != StageProxy && f.Stage != StageVersion || f.Meaning != nestedMeaning || !strings.Contains(f.Fix, "-W %h:%p") {
+	if f == nil || f.Stage != StageProxy && f.Stage != StageVersion || f.Meaning != nestedMeaning || !strings.Contains(f.Fix, "ProxyCommand adit ssm %h %p") {
 		t.Fatalf("got %+v, want a failure that names the nested ssh", f)
 	}
 	var out strings.Builder

@@ -61,7 +61,7 @@ func (e *exam) failProxy(c *Check, err error) {
 		c.Fix = h.Hint()
 	}
 	if e.nested() != "" {
-		c.Meaning, c.Fix = nestedMeaning, nestedFix
+		c.Meaning, c.Fix = nestedMeaning, e.nestedFix()
 	}
 }
 
@@ -100,15 +100,22 @@ func (e *exam) proxyFailed() bool {
 // all the same: such scripts look at who started them.
 func (e *exam) warnNested() {
 	if c := e.proxyCheck(); c != nil && c.Status == OK && e.nested() != "" {
-		c.Status, c.Meaning, c.Fix = Warning, nestedWarning, nestedFix
+		c.Status, c.Meaning, c.Fix = Warning, nestedWarning, e.nestedFix()
 	}
 }
 
 const (
 	nestedMeaning = "the command logs in on another host with ssh, so that host's greeting comes where the server's version line belongs, and then silence"
 	nestedWarning = "it works from here, but the command has an ssh that logs in on another host; started by another program it may take that way, and then nothing connects"
-	nestedFix     = "let ssh be a pipe: ProxyCommand ssh -W %h:%p JUMPHOST, or better ProxyJump JUMPHOST"
 )
+
+// nestedFix says what to have in its place.
+func (e *exam) nestedFix() string {
+	if h := e.conf.HostName; strings.HasPrefix(h, "i-") || strings.HasPrefix(h, "mi-") {
+		return "give the instance a raw pipe: ProxyCommand adit ssm %h %p; if the script has to stay, take the ssh out of it"
+	}
+	return "let ssh be a pipe: ProxyCommand ssh -W %h:%p JUMPHOST, or better ProxyJump JUMPHOST"
+}
 
 // nested looks for an ssh in ProxyCommand that is no pipe, also in a script that
 // it runs. It returns where, "" for none.

@@ -56,7 +56,7 @@ func (e *exam) checkVersion() {
 		}
 		e.wayEnded(&c, ve)
 		if e.nested() != "" {
-			c.Meaning, c.Fix = nestedMeaning, nestedFix+" ("+e.from("ProxyCommand")+")"
+			c.Meaning, c.Fix = nestedMeaning, e.nestedFix()+" ("+e.from("ProxyCommand")+")"
 		}
 	case !ok:
 		c.Status, c.Text, c.Took = Failed, oneLine(e.err.Error()), e.ended.Sub(e.connected)
