@@ -128,7 +128,7 @@ var importRules = []importRule{
 		"measures what users get, so it goes through the front door"},
 
 	// For tests only (testImports).
-	{"internal/testnet", nil, nil, "connections that misbehave on purpose; knows no SSH"},
+	{"internal/testnet", nil, []string{xSys, "github.com/Microsoft/go-winio"}, "connections that misbehave on purpose, and those of agents; knows no SSH"},
 	{"internal/interop", nil, nil, "only tests: adit beside other implementations"},
 	{"internal/testpeer", []string{"internal/testnet"}, []string{xCrypto, xSys},
 		"other people's SSH: if it used ours, it would agree with our mistakes"},

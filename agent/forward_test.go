@@ -206,6 +206,7 @@ func TestForwarderMuteAgent(t *testing.T) {
 
 // Bytes pass as they are, ends of stream too, whatever they are.
 func TestForwarderHalfClose(t *testing.T) {
+	needHalfClose(t)
 	path, ended := listenAgent(t, false, func(nc net.Conn) {
 		request, err := readFrame(nc) // the binding
 		if err != nil || request[0] != numExtension {

@@ -7,12 +7,12 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/wire"
 )
 
@@ -59,8 +59,8 @@ func session(t testing.TB, host gossh.Signer, id string) Session {
 // other side.
 func listenAgent(t testing.TB, serial bool, handle func(net.Conn)) (path string, ended func()) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
+	path = testnet.LocalPath(t)
+	l, err := testnet.ListenLocal(path)
 	if err != nil {
 		t.Fatal(err)
 	}

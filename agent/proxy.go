@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/wire"
@@ -274,7 +272,7 @@ func (s *shield) askAll(ctx context.Context, request []byte) ([]byte, error) {
 	there := 0
 	for _, d := range s.p.Upstreams {
 		reply, err := s.ask(ctx, d, request, false)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		if isAbsent(err) {
 			continue
 		}
 		there++

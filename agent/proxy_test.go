@@ -241,7 +241,7 @@ func TestProxyServed(t *testing.T) {
 		t.Errorf("without the agent: %v", err)
 	}
 	os.Remove(upstream)
-	l, err := net.Listen("unix", upstream)
+	l, err := testnet.ListenLocal(upstream)
 	if err != nil {
 		t.Fatal(err)
 	}

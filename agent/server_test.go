@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -16,8 +16,8 @@ import (
 // serveRing serves a ring at a socket. stop ends it and waits.
 func serveRing(t testing.TB, s *Server) (path string, stop func()) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
+	path = testnet.LocalPath(t)
+	l, err := testnet.ListenLocal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,19 +36,29 @@ func serveRing(t testing.TB, s *Server) (path string, stop func()) {
 	return path, stop
 }
 
-func dialAgent(t testing.TB, path string) *net.UnixConn {
+func dialAgent(t testing.TB, path string) Conn {
 	t.Helper()
-	nc, err := net.Dial("unix", path)
+	nc, err := Socket(path).Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	return nc.(*net.UnixConn)
+	return halves(nc)
+}
+
+// needHalfClose skips a test of connections one half of which ends before the other:
+// named pipes have no halves.
+func needHalfClose(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("named pipes have no half-close")
+	}
 }
 
 // Requests that lie behind each other are answered in their order, also to one that
 // has nothing more to say.
 func TestServerInOrder(t *testing.T) {
+	needHalfClose(t)
 	testnet.Census(t)
 	path, _ := serveRing(t, &Server{Agent: ringWith(t, AddedKey{})})
 	nc := dialAgent(t, path)
@@ -83,6 +93,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 
 // A length that makes no sense ends its connection, and no other.
 func TestServerMalformed(t *testing.T) {
+	needHalfClose(t)
 	testnet.Census(t)
 	ring := ringWith(t, AddedKey{})
 	path, _ := serveRing(t, &Server{Agent: ring})
@@ -160,7 +171,7 @@ func TestServerMany(t *testing.T) {
 	var clients sync.WaitGroup
 	for range 200 {
 		clients.Go(func() {
-			nc, err := net.Dial("unix", path)
+			nc, err := Socket(path).Dial(t.Context())
 			if err != nil {
 				t.Error(err)
 				return

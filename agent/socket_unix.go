@@ -4,11 +4,19 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"syscall"
 )
+
+// servicePipe is where an agent listens that is the system's: there is none.
+const servicePipe = ""
+
+// IsPipe says whether a path is a named pipe of Windows: never.
+func IsPipe(string) bool { return false }
 
 // Socket returns a Dialer of the agent that listens on a path: a unix socket.
 func Socket(path string) *Dialer {
@@ -29,4 +37,9 @@ func Socket(path string) *Dialer {
 			return fmt.Sprint(inode, fi.ModTime().UnixNano())
 		},
 	}
+}
+
+// isAbsent says whether an agent could not be dialled since there is none.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }

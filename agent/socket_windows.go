@@ -2,20 +2,38 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net"
 	"strings"
 
 	"github.com/Microsoft/go-winio"
+	"golang.org/x/sys/windows"
 )
+
+// servicePipe is where OpenSSH's agent listens, a service, if it was enabled.
+const servicePipe = `\\.\pipe\openssh-ssh-agent`
+
+// IsPipe says whether a path is a named pipe of Windows. Looking what is there, as
+// os.Stat does, would take a connection from whoever listens.
+func IsPipe(path string) bool {
+	return strings.HasPrefix(strings.ReplaceAll(path, "/", `\`), `\\.\pipe\`)
+}
 
 // Socket returns a Dialer of the agent that listens on a path: a named pipe such
 // as \\.\pipe\openssh-ssh-agent, or a unix socket.
 func Socket(path string) *Dialer {
 	return &Dialer{Dial: func(ctx context.Context) (net.Conn, error) {
-		if strings.HasPrefix(strings.ReplaceAll(path, "/", `\`), `\\.\pipe\`) {
+		if IsPipe(path) {
 			return winio.DialPipeContext(ctx, path)
 		}
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}}
+}
+
+// isAbsent says whether an agent could not be dialled since there is none. Go's ECONNREFUSED
+// is not Windows', and Windows before 10 has no unix sockets.
+func isAbsent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, windows.WSAECONNREFUSED) || errors.Is(err, windows.WSAEAFNOSUPPORT)
 }

@@ -1,18 +1,17 @@
 package agent
 
 import (
-	"fmt"
-	"os"
+	"strings"
 	"sync"
 	"testing"
 
-	"github.com/Microsoft/go-winio"
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // A named pipe is dialled as such, however its slashes lean.
 func TestSocketPipe(t *testing.T) {
-	path := fmt.Sprintf(`\\.\pipe\adit-test-%d`, os.Getpid())
-	l, err := winio.ListenPipe(path, nil)
+	path := testnet.LocalPath(t)
+	l, err := testnet.ListenLocal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +28,7 @@ func TestSocketPipe(t *testing.T) {
 			nc.Close()
 		}
 	})
-	for _, name := range []string{path, fmt.Sprintf("//./pipe/adit-test-%d", os.Getpid())} {
+	for _, name := range []string{path, strings.ReplaceAll(path, `\`, "/")} {
 		conn, bound, err := Socket(name).Open(t.Context(), &Binding{Session: session(t, testKeys.hosts[0], "id")})
 		if err != nil || !bound {
 			t.Fatalf("%s: bound %v, %v", name, bound, err)

@@ -30,7 +30,7 @@ func tokenRing(t testing.TB, how string) (r *Keyring, provider string) {
 	if err := os.WriteFile(provider, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r = &Keyring{Tokens: &Tokens{PKCS11Helper: helperIs(t, how), Providers: dir + "/*"}}
+	r = &Keyring{Tokens: &Tokens{PKCS11Helper: helperIs(t, how), Providers: filepath.Join(dir, "*")}}
 	t.Cleanup(r.Close)
 	return r, provider
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
 )
@@ -131,7 +130,7 @@ func (r *reader) joined(err error) error {
 
 func (o *Options) complete() error {
 	if o.User == "" || o.Home == "" {
-		u, err := user.Current()
+		u, err := Me()
 		if err != nil {
 			return fmt.Errorf("who you are: %w", err)
 		}

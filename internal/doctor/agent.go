@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -21,11 +22,18 @@ func (e *exam) agentSocket() (path, from string) {
 	if name, ok := strings.CutPrefix(path, "$"); ok {
 		return os.Getenv(name), from
 	}
-	if path == "" || path == "SSH_AUTH_SOCK" {
-		return os.Getenv("SSH_AUTH_SOCK"), "SSH_AUTH_SOCK"
+	if path != "" && path != "SSH_AUTH_SOCK" {
+		return path, from
 	}
-	return path, from
+	path, assumed := setup.AgentPath(path)
+	if assumed {
+		return path, agentService
+	}
+	return path, "SSH_AUTH_SOCK"
 }
+
+// agentService is who says where the agent is when nobody does.
+const agentService = "where OpenSSH's service listens"
 
 // checkAgent lists the agent's keys.
 func (e *exam) checkAgent(ctx context.Context) {
@@ -47,6 +55,10 @@ func (e *exam) checkAgent(ctx context.Context) {
 		c.Details = append(c.Details, oneLine(keyType(k.Blob)+" "+k.Comment))
 	}
 	switch {
+	case from == agentService && errors.Is(err, fs.ErrNotExist):
+		e.skip(StageAgent, "", "there is none: SSH_AUTH_SOCK is not set, and the service ssh-agent does not run")
+		e.agentGone = true
+		return
 	case err != nil:
 		// Keys in files may do: the login's check tells. It is not to wait for
 		// this one again.

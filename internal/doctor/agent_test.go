@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -33,8 +33,8 @@ func (b *binding) Extension(name string, contents []byte) ([]byte, error) {
 // listenAgent runs serve for each connection to an agent's socket.
 func listenAgent(t *testing.T, serve func(net.Conn)) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
+	path = testnet.LocalPath(t)
+	l, err := testnet.ListenLocal(path)
 	if err != nil {
 		t.Fatal(err)
 	}

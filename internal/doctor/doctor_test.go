@@ -37,6 +37,7 @@ func newPatient(t *testing.T, config, known string, vars ...string) *patient {
 	t.Helper()
 	home := t.TempDir()
 	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home) // Windows
 	t.Setenv("SSH_AUTH_SOCK", "")
 	vars = append(vars, "{DIR}", home)
 	r := strings.NewReplacer(vars...)

@@ -23,7 +23,7 @@ func (f *keyFile) addToAgent(ctx context.Context) {
 	private := f.private
 	f.private = nil
 	path := f.o.agentPath()
-	if path == "" {
+	if path == "" || f.o.agentGone {
 		return
 	}
 	comment := cmp.Or(f.comment, f.path)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"time"
 
 	gossh "golang.org/x/crypto/ssh"
@@ -22,22 +22,35 @@ const (
 	agentOtherLimit = 30 * time.Second
 )
 
-// agentPath is the agent's socket (ssh_config: IdentityAgent); "" for none.
+// defaultAgent is agent.DefaultPath, but for tests of what other systems have.
+var defaultAgent = agent.DefaultPath
+
+// AgentPath returns the path of the agent that an IdentityAgent names, or that is the
+// person's where it is "" or SSH_AUTH_SOCK; "" for none. assumed is as that of
+// agent.DefaultPath.
+func AgentPath(identityAgent string) (path string, assumed bool) {
+	switch identityAgent {
+	case "", "SSH_AUTH_SOCK":
+		path, assumed = defaultAgent()
+	case "none":
+		return "", false
+	default:
+		path = identityAgent
+	}
+	return Expand(path), assumed
+}
+
+// agentPath is the path of the agent (ssh_config: IdentityAgent); "" for none.
 func (o *Options) agentPath() string {
-	path := o.IdentityAgent
-	if path == "" || path == "SSH_AUTH_SOCK" {
-		path = os.Getenv("SSH_AUTH_SOCK")
-	}
-	if path == "none" {
-		return ""
-	}
-	return Expand(path)
+	path, _ := AgentPath(o.IdentityAgent)
+	return path
 }
 
 // agentKeys lists the agent's keys. An agent that does not answer is left out in
 // the end: there may be keys in files.
 func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
-	path := o.agentPath()
+	path, assumed := AgentPath(o.IdentityAgent)
+	o.agentGone = false
 	if path == "" {
 		return nil, nil
 	}
@@ -54,6 +67,10 @@ func (o *Options) agentKeys(ctx context.Context) ([]adit.Key, error) {
 		listed, err = c.List(limited)
 		return err
 	})
+	if assumed && errors.Is(err, fs.ErrNotExist) {
+		o.agentGone = true // and nobody said that there was one
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	aditagent "github.com/adit-ssh/adit/agent"
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -22,8 +23,8 @@ import (
 // connections so far were closed by us.
 func listenAgent(t *testing.T, handle func(net.Conn)) (path string, ended func()) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "agent")
-	l, err := net.Listen("unix", path)
+	path = testnet.LocalPath(t)
+	l, err := testnet.ListenLocal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,5 +181,53 @@ func TestAgentIsBoundFirst(t *testing.T) {
 	const bind = "extension session-bind@openssh.com"
 	if want := [][]string{{bind, "list"}, {bind, "sign"}}; !reflect.DeepEqual(asked, want) {
 		t.Errorf("the agent was asked %q, want %q", asked, want)
+	}
+}
+
+// Where nobody names an agent but the system has a place for one, as Windows has, it is
+// used, forwarded and given keys if it is there, and not missed if it is not.
+func TestAssumedAgent(t *testing.T) {
+	ring := &aditagent.Keyring{}
+	t.Cleanup(ring.Close)
+	path, _ := listenAgent(t, func(nc net.Conn) { (&aditagent.Server{Agent: ring}).ServeConn(t.Context(), nc) })
+	k := testpeer.NewKey(t, testpeer.KeyTypes[0])
+	private, err := gossh.ParseRawPrivateKey(readFile(t, k.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := testnet.LocalPath(t)
+	assumed := path
+	defer func() { defaultAgent = aditagent.DefaultPath }()
+	defaultAgent = func() (string, bool) { return assumed, true }
+	var notices []string
+	for _, named := range []string{"", "SSH_AUTH_SOCK"} {
+		ring.RemoveAll()
+		o := &Options{IdentityAgent: named, IdentityFiles: []string{"none"}, ForwardAgent: "yes", AddKeys: "yes",
+			Notice: func(text string) { notices = append(notices, text) }}
+		add := func() {
+			(&keyFile{o: o, path: k.Path, private: private}).addToAgent(t.Context())
+		}
+		assumed = path
+		add()
+		if keys, err := o.keys(t.Context()); err != nil || len(keys) != 1 || ring.Len() != 1 {
+			t.Errorf("IdentityAgent %q: %d keys, %v, and %d in the agent, want 1", named, len(keys), err, ring.Len())
+		}
+		nc, err := o.AgentForwarder().Dial(t.Context())
+		if err != nil {
+			t.Fatalf("IdentityAgent %q: forward: %v", named, err)
+		}
+		nc.Close()
+		assumed = gone
+		if keys, err := o.keys(t.Context()); err != nil || len(keys) != 0 {
+			t.Errorf("IdentityAgent %q, nobody there: %d keys, %v", named, len(keys), err)
+		}
+		add()
+	}
+	if notices != nil {
+		t.Errorf("it is said that %q", notices)
+	}
+	assumed = path
+	if keys, err := (&Options{IdentityAgent: "none", IdentityFiles: []string{"none"}}).keys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("IdentityAgent none: %d keys, %v", len(keys), err)
 	}
 }

@@ -41,6 +41,9 @@ func (o *Options) agentForwarder() *agent.Forwarder {
 				return nil
 			}
 		}
+		if agent.IsPipe(path) {
+			break
+		}
 		if _, err := os.Stat(path); err != nil { // OpenSSH asks the server all the same
 			if pe, ok := errors.AsType[*fs.PathError](err); ok {
 				err = pe.Err

@@ -23,6 +23,7 @@ import (
 	"github.com/adit-ssh/adit/agent"
 	"github.com/adit-ssh/adit/dial"
 	"github.com/adit-ssh/adit/knownhosts"
+	"github.com/adit-ssh/adit/sshconfig"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -113,6 +114,7 @@ type Options struct {
 	kept      []*keyFile       // of the last login, with KeepKeys
 	passwords int              // how many were asked for
 	forwarder *agent.Forwarder // of AgentForwarder
+	agentGone bool             // nobody listens where an agent might have
 }
 
 // home is the person's home folder: $HOME, else what the user database says, as
@@ -142,7 +144,7 @@ func (o *Options) Target() (string, error) {
 	}
 	name := o.User
 	if name == "" {
-		u, err := user.Current()
+		u, err := sshconfig.Me()
 		if err != nil {
 			return "", fmt.Errorf("who are you: %w", err)
 		}

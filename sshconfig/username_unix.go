@@ -1,0 +1,5 @@
+//go:build !windows
+
+package sshconfig
+
+func withoutComputer(name string) string { return name }
