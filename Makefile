@@ -28,7 +28,7 @@ build: ## build bin/adit
 check: deps lint cross test ## all a change must pass: lint, cross builds, tests with the real peers
 
 .PHONY: full
-full: check tidy oracle helpers fuzz bench ## check, then module tidiness, long comparisons, every fuzz target and the benchmarks
+full: check tidy oracle helpers wine fuzz bench ## check, then module tidiness, long comparisons, Windows, every fuzz target and the benchmarks
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
@@ -57,6 +57,10 @@ oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH 
 .PHONY: helpers
 helpers: ## a thousand runs of proxy commands, their helpers and forwarded agents, which must leave nothing
 	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit ./internal/interop
+
+.PHONY: wine
+wine: ## adit for Windows under wine: tests on its named pipes and files, and adit.exe with an sshd
+	@GO='$(GO)' scripts/wine.sh
 
 .PHONY: bench
 bench: ## adit beside stock OpenSSH on the same work; prints ratios
