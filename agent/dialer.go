@@ -29,6 +29,7 @@ type Dialer struct {
 	// Guarded by mu.
 	closes   bool   // the agent closes connections on which it is asked to bind
 	closesID string // its identity
+	turns    turns  // of those who open in turn
 }
 
 // Open connects and binds, within 5 seconds each. The agent's answer to the
@@ -39,14 +40,13 @@ type Dialer struct {
 // done with the connection.
 func (d *Dialer) Open(ctx context.Context, b *Binding) (conn net.Conn, bound bool, err error) {
 	if b == nil {
-		return d.open(ctx, nil, bindLimit)
+		return d.open(ctx, nil)
 	}
-	return d.open(ctx, []Binding{*b}, bindLimit)
+	return d.open(ctx, []Binding{*b})
 }
 
-// open is Open for several bindings, one after the other, and with another limit for
-// each.
-func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (conn net.Conn, bound bool, err error) {
+// open is Open for several bindings, one after the other.
+func (d *Dialer) open(ctx context.Context, way []Binding) (conn net.Conn, bound bool, err error) {
 	if len(way) == 0 {
 		conn, err = d.dial(ctx)
 		return conn, false, err
@@ -67,7 +67,7 @@ func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (
 		if conn, err = d.dial(ctx); err != nil {
 			return nil, false, err
 		}
-		answered, err := bind(ctx, conn, way, limit)
+		answered, err := bind(ctx, conn, way)
 		if answered {
 			return conn, true, nil
 		}
@@ -90,14 +90,17 @@ func (d *Dialer) open(ctx context.Context, way []Binding, limit time.Duration) (
 // (OpenSSH 9.6).
 var nowhere = []Binding{{Forwarding: true}}
 
+// errMute is an agent that does not answer when it is asked to bind.
+var errMute = fmt.Errorf("no answer for %v", bindLimit)
+
 // bind asks for the bindings. answered is false when there is no connection any
 // more; an error says that there is no use in another one. An agent that refuses one and
 // takes a later one, which would be a shorter way to it, is not used (errGap).
-func bind(ctx context.Context, conn net.Conn, way []Binding, limit time.Duration) (answered bool, err error) {
+func bind(ctx context.Context, conn net.Conn, way []Binding) (answered bool, err error) {
 	c := NewClient(conn)
 	refused := false
 	for _, b := range way {
-		limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer for %v", limit))
+		limited, cancel := context.WithTimeoutCause(ctx, bindLimit, errMute)
 		err := c.Bind(limited, b)
 		late := limited.Err() != nil
 		cancel()

@@ -28,7 +28,9 @@ type Incoming interface {
 // Forwarder lets programs at a server use an agent. Each channel has a connection
 // to the agent of its own, bound to the session, which is made before the
 // channel is accepted: without an agent the channel is refused, and an agent that
-// starts later is found.
+// starts later is found. To connect and to bind may take 5 seconds each; at an agent that
+// serves one connection at a time a channel waits for its turn behind others of the
+// Forwarder, for 30 seconds at most.
 //
 // It has no goroutines but those that its methods wait for.
 type Forwarder struct {
@@ -52,12 +54,6 @@ type Use struct {
 	Binding bool
 }
 
-// forwardBindLimit is how long the agent may take to answer the binding of a
-// forwarded channel. Longer than for a login, which has keys in files as well: an
-// agent that serves one connection at a time answers only when the logins of other
-// programs at the server are through.
-const forwardBindLimit = 30 * time.Second
-
 // ErrReadOnly is what ReadOnly refuses.
 var ErrReadOnly = errors.New("a server may list keys and have something signed, nothing else")
 
@@ -76,11 +72,12 @@ func ReadOnly(u Use) error {
 // The error is why the agent was not to be had, or why an end of the channel
 // failed; nil after an orderly end.
 func (f *Forwarder) Serve(ctx context.Context, s Session, in Incoming) error {
-	conn, bound, err := f.open(ctx, []Binding{{Session: s, Forwarding: true}}, forwardBindLimit)
+	conn, bound, done, err := f.openInTurn(ctx, []Binding{{Session: s, Forwarding: true}})
 	if err != nil {
 		in.Reject(wire.OpenConnectFailed, "the agent can't be reached")
 		return err
 	}
+	defer done()
 	channel, err := in.Accept()
 	if err != nil {
 		conn.Close()

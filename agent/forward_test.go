@@ -197,7 +197,7 @@ func TestForwarderMuteAgent(t *testing.T) {
 		}}}
 		begin := time.Now()
 		o, wait := opened(t.Context(), f, here)
-		if err := wait(); err == nil || o.reason != wire.OpenConnectFailed || time.Since(begin) != forwardBindLimit {
+		if err := wait(); err == nil || o.reason != wire.OpenConnectFailed || time.Since(begin) != bindLimit {
 			t.Errorf("%v, reason %d after %v", err, o.reason, time.Since(begin))
 		}
 		agents.Wait()

@@ -28,7 +28,8 @@ var (
 // that comes after a login's begins a new way.
 //
 // Agents are asked for a list all at once, for at most 30 seconds; one that can't be
-// reached is left out. Keys are added to the first. Lists and signatures are asked for
+// reached is left out. To connect and to bind may take 5 seconds each, and to wait for the
+// turn at one that serves one connection at a time, 30. Keys are added to the first. Lists and signatures are asked for
 // once more when an agent is lost meanwhile, nothing else is.
 type Proxy struct {
 	Upstreams []*Dialer
@@ -307,10 +308,11 @@ func (s *shield) askOnce(ctx context.Context, d *Dialer, request []byte) ([]byte
 	if s.failed && len(way) == 0 {
 		way = nowhere // the agent has to know that the request is not from here
 	}
-	conn, bound, err := d.open(ctx, way, bindLimit)
+	conn, bound, done, err := d.openInTurn(ctx, way)
 	if err != nil {
 		return nil, err
 	}
+	defer done()
 	defer conn.Close()
 	if len(way) > 0 && !bound && ReadOnly(useOf(request)) != nil {
 		return nil, errUnbound
