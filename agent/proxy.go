@@ -30,7 +30,9 @@ var (
 // Agents are asked for a list all at once, for at most 30 seconds; one that can't be
 // reached is left out. To connect and to bind may take 5 seconds each, and to wait for the
 // turn at one that serves one connection at a time, 30. Keys are added to the first. Lists and signatures are asked for
-// once more when an agent is lost meanwhile, nothing else is.
+// once more when an agent is lost meanwhile, nothing else is. A key that may be used in
+// some ways only is added to an agent that checks bindings, and else refused
+// (UnenforcedError).
 type Proxy struct {
 	Upstreams []*Dialer
 	// Policy decides about each request; an error has it answered with FAILURE. With
@@ -118,6 +120,13 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 			return nil, errRemote
 		case request[0] == numRemoveToken && s.p.Rules != nil:
 			if err := s.nothingHidden(ctx, r); err != nil {
+				return nil, err
+			}
+		case request[0] == numAddTokenLimited:
+			p := wire.NewParser(request[1:])
+			p.Bytes() // the provider
+			p.Bytes() // the PIN
+			if err := s.mayRestrict(ctx, p, true, nil); err != nil {
 				return nil, err
 			}
 		}

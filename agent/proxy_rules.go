@@ -97,6 +97,13 @@ func (s *shield) add(ctx context.Context, request []byte, r *Request) ([]byte, e
 	default:
 		err = fmt.Errorf("it can't be judged: %w", err)
 	}
+	if err == nil && request[0] == numAddConstrained {
+		if r.Key != nil {
+			err = s.mayRestrict(ctx, p, false, r.Key)
+		} else {
+			err = s.enforces(ctx, "what can't be read here")
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
