@@ -51,6 +51,7 @@ type AuditLine struct {
 	// Decision is allowed, refused, or begun: the request is about to change the
 	// agent, and another line tells the outcome.
 	Decision  string `json:"decision"`
+	By        string `json:"by,omitempty"`        // what removed a key when nobody asked: lifetime, SIGUSR1…
 	Confirmed bool   `json:"confirmed,omitempty"` // by a person
 	Rule      string `json:"rule,omitempty"`      // that decided
 	Why       string `json:"why,omitempty"`       // it was refused
@@ -154,7 +155,7 @@ func (f *AuditFile) line(r Request, now time.Time) AuditLine {
 	l := AuditLine{
 		Time: now.UTC().Format("2006-01-02T15:04:05.000000Z"), PID: r.Peer.PID, UID: r.Peer.UID, Exe: r.Peer.Exe, Connection: r.Connection,
 		Operation: r.Operation, Extension: r.Extension, Comment: r.Comment,
-		Decision: "allowed", Confirmed: r.Confirmed, Rule: r.Rule,
+		Decision: "allowed", By: r.By, Confirmed: r.Confirmed, Rule: r.Rule,
 	}
 	switch {
 	case r.Begun:

@@ -36,6 +36,10 @@ type Keyring struct {
 	ConfirmForwarded bool
 	// Rules hide keys. Nil: none is hidden.
 	Rules *Rules
+	// Removed is told of each key that is removed though nobody has asked for it. It is
+	// called from goroutines that Close waits for, maybe several at once. Nil: nobody
+	// wants to know.
+	Removed func(Removal)
 	// Tokens is how keys in devices are used. Nil: they are refused.
 	Tokens *Tokens
 
@@ -50,6 +54,7 @@ type Keyring struct {
 	keys   []*heldKey // in the order in which they were added
 	locked *lock      // nil while it is not
 	expiry *time.Timer
+	gone   []Removal       // that Removed is still to be told of
 	tokens map[*token]bool // whose helpers run
 	closed bool
 }
@@ -102,6 +107,8 @@ func (k *heldKey) wipe() {
 	}
 }
 
+func (k *heldKey) identity() Identity { return Identity{[]byte(k.blob), k.comment} }
+
 var (
 	errLocked   = errors.New("the agent is locked")
 	errUnknown  = errors.New("there is no such key")
@@ -121,30 +128,33 @@ func (r *Keyring) now() time.Duration {
 // took: about a second at most.
 func (r *Keyring) Close() {
 	r.mu.Lock()
+	r.expireLocked()
 	r.closed = true
 	r.removeAllLocked()
 	for t := range r.tokens {
 		t.h.end()
 	}
 	r.mu.Unlock()
+	r.tell()
 	r.helpers.Wait()
 }
 
-// RemoveAll forgets all keys (ssh-agent's SIGUSR1).
-func (r *Keyring) RemoveAll() {
+// RemoveAll forgets all keys (ssh-agent's SIGUSR1), and returns which they were.
+func (r *Keyring) RemoveAll() []Identity {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.removeAllLocked()
+	r.expireLocked()
+	return r.removeAllLocked()
 }
 
-func (r *Keyring) removeAllLocked() {
+func (r *Keyring) removeAllLocked() (all []Identity) {
 	for _, k := range r.keys {
+		all = append(all, k.identity())
 		k.wipe()
 	}
 	r.keys = nil
-	if r.expiry != nil {
-		r.expiry.Stop()
-	}
+	r.wakeLocked()
+	return all
 }
 
 // Len returns how many keys there are, hidden ones included.
@@ -221,28 +231,15 @@ const expiryPatience = time.Minute
 // time, though nobody asks.
 func (r *Keyring) expireLocked() {
 	now := r.now()
-	next := time.Duration(-1)
 	r.keys = slices.DeleteFunc(r.keys, func(k *heldKey) bool {
 		if k.mortal && now >= k.expires {
+			r.goneLocked(k, RemovedByLifetime)
 			k.wipe()
 			return true
 		}
-		if k.mortal && (next < 0 || k.expires-now < next) {
-			next = k.expires - now
-		}
 		return false
 	})
-	if r.expiry != nil {
-		r.expiry.Stop()
-	}
-	if next >= 0 {
-		// Go's timers stand still while the machine sleeps, the ring's clock does not.
-		r.expiry = time.AfterFunc(min(next, expiryPatience), func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.expireLocked()
-		})
-	}
+	r.wakeLocked()
 }
 
 // findLocked returns the key of a blob.
@@ -269,7 +266,7 @@ func (r *Keyring) list(sees func(*heldKey) error) []Identity {
 	}
 	for _, k := range r.keys {
 		if sees(k) == nil {
-			ids = append(ids, Identity{[]byte(k.blob), k.comment})
+			ids = append(ids, k.identity())
 		}
 	}
 	return ids

@@ -228,7 +228,7 @@ func TestUnlockDelay(t *testing.T) {
 func TestWiped(t *testing.T) {
 	for name, end := range map[string]func(*Keyring){
 		"remove":     func(r *Keyring) { r.NewConnection().Answer(t.Context(), removing(testKeys.user.PublicKey())) },
-		"remove all": (*Keyring).RemoveAll,
+		"remove all": func(r *Keyring) { r.RemoveAll() },
 		"close":      (*Keyring).Close,
 		"add again": func(r *Keyring) {
 			r.NewConnection().Answer(t.Context(), addRequest(t, AddedKey{PrivateKey: testKeys.raw}))

@@ -205,7 +205,13 @@ func (r *Keyring) forget(t *token) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.ending = true
-	r.dropLocked(func(k *heldKey) bool { return k.token == t })
+	r.dropLocked(func(k *heldKey) bool {
+		if k.token == t {
+			r.goneLocked(k, RemovedByHelper)
+		}
+		return k.token == t
+	})
+	r.wakeLocked()
 	delete(r.tokens, t)
 }
 

@@ -28,6 +28,7 @@ type Request struct {
 	Host    []byte   // key of the host that it is about; nil when that is not known
 	Signing *Signing // what is to be signed; nil when nothing is
 
+	By        string // what removed the key when nobody asked for it: a Removal's, or a signal
 	Rule      string // that decided; "" when none did
 	Confirmed bool   // a person was asked and said yes
 	Err       error  // why it was refused; nil when it was not

@@ -279,6 +279,17 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 		say("its memory is not kept from others: %v", err)
 	}
 	ring := &agent.Keyring{Lifetime: a.lifetime, Confirm: a.confirm, ConfirmForwarded: a.guard.confirm, Rules: a.guard.rules, Tokens: a.tokens()}
+	// Nobody asks for it, so nobody has to be told first: what can't be written is said.
+	removed := func(r agent.Removal) {
+		say("%s: the key %s is removed", r.By, printable(r.Comment))
+		if a.guard.audit == nil {
+			return
+		}
+		if err := a.guard.audit.Write(r.Request()); err != nil {
+			fmt.Fprintf(messages, "adit: error: agent: %s has removed a key: the audit can't be written: %s\n", r.By, printable(err.Error()))
+		}
+	}
+	ring.Removed = removed
 	defer ring.Close()
 	tracer, _, endTrace, err := a.record.start()
 	defer endTrace()
@@ -300,7 +311,9 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 		for {
 			select {
 			case <-usr1:
-				ring.RemoveAll()
+				for _, id := range ring.RemoveAll() {
+					removed(agent.Removal{Identity: id, By: "SIGUSR1"})
+				}
 				say("SIGUSR1: all keys are removed")
 			case <-ctx.Done():
 				return

@@ -50,7 +50,9 @@ that, and ends when the command does.
 With --upstream it has no keys, but asks other agents for theirs, and lets each see
 only what it can bear: it checks bindings itself, makes a connection for each
 request, and asks anew when one is lost. So fragile agents outlive clients that use
-one connection for all. Keys are added to the first.
+one connection for all. Keys are added to the first; those that may be used in some
+ways only (ssh-add -c, -h, -t), if it is known to see to that, as ssh-agent is: GnuPG's
+says yes, and lets them be used for anything.
 
 Which keys are shown and used, where, and who is told:
 
@@ -65,8 +67,9 @@ Which keys are shown and used, where, and who is told:
   --rules file                the same, a line each: allow … or deny …
   --known-hosts file          instead of ~/.ssh/known_hosts and the system's
   --confirm-forwarded         ask a person about each use from another host
-  --audit file                append a line of JSON for each request; what can't
-                              be written there is refused
+  --audit file                append a line of JSON for each request, and for each
+                              key that a lifetime or SIGUSR1 removes; requests
+                              that can't be written there are refused
   --trace file[,conn|packet]  record what is asked and decided (adit trace --help):
                               fingerprints and names, never keys or passphrases
 
