@@ -196,19 +196,23 @@ func (h *host) is(pattern string) answer {
 	return no
 }
 
-// key judges a key, in wire form, and tells the rule that allowed it, if one did.
-func (j *judgement) key(blob []byte, comment string) (rule string, err error) {
+// key judges a key, in wire form, and tells the rule that allowed it, if one did. Of
+// several comments any may have it refused, and the first, by which it is shown, allowed.
+func (j *judgement) key(blob []byte, comments ...string) (rule string, err error) {
 	if j == nil {
 		return "", nil
 	}
 	unsure := false
 	for i, one := range j.r.rules {
-		holds := j.rest[i]
+		holds, called := j.rest[i], comments
+		if one.allow {
+			called = comments[:1]
+		}
 		for _, cond := range one.conditions {
 			if holds == no {
 				break
 			}
-			holds = min(holds, cond.holdsFor(blob, comment))
+			holds = min(holds, cond.holdsFor(blob, called))
 		}
 		switch {
 		case holds == no:
@@ -228,14 +232,14 @@ func (j *judgement) key(blob []byte, comment string) (rule string, err error) {
 }
 
 // holdsFor answers a condition about the key; others hold so far.
-func (c *condition) holdsFor(blob []byte, comment string) answer {
+func (c *condition) holdsFor(blob []byte, comments []string) answer {
 	switch c.name {
 	case "key":
 		return answerOf(slices.Contains(c.values, Fingerprint(blob)))
 	case "type":
 		return anyMatches(c.values, typeOf(blob))
 	case "comment":
-		return anyMatches(c.values, comment)
+		return answerOf(slices.ContainsFunc(comments, func(comment string) bool { return anyMatches(c.values, comment) == yes }))
 	}
 	return yes
 }

@@ -49,10 +49,10 @@ type Proxy struct {
 	Confirm func(ctx context.Context, u Confirmation) bool
 }
 
-// holding is who has listed a key, and how the first of them calls it.
+// holding is who has listed a key, and how they call it, the first of them first.
 type holding struct {
-	agents  []*Dialer
-	comment string
+	agents   []*Dialer
+	comments []string
 }
 
 // shield is a connection to a Proxy.
@@ -134,7 +134,7 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 	case numRemove:
 		h, err := s.holder(ctx, u.Key)
 		if err == nil {
-			err = s.sees(r)(u.Key, h.comment)
+			err = s.sees(r)(u.Key, h.comments)
 		}
 		if err != nil {
 			return nil, err
@@ -233,7 +233,9 @@ func (s *shield) list(ctx context.Context) (all []Identity, err error) {
 				continue
 			case !known:
 				all = append(all, id)
-				h.comment = id.Comment
+			}
+			if !slices.Contains(h.comments, id.Comment) {
+				h.comments = append(h.comments, id.Comment)
 			}
 			if !slices.Contains(h.agents, d) {
 				h.agents = append(h.agents, d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/adit-ssh/adit/internal/wire"
@@ -78,4 +79,57 @@ func TestProxySecurityKey(t *testing.T) {
 	wantReply(t, "from another host, cut short", ask(key.add("/lib.so")[:len(key.add("/lib.so"))-2]), numFailure)
 	wantReply(t, "from another host, with what is built in", ask(key.add("internal")), numSuccess)
 	wantReply(t, "from another host, with nothing", ask(key.add("")), numSuccess)
+}
+
+// A key that agents call differently is hidden when a rule refuses one of its names,
+// whichever agent lists it first; only the name by which it is shown lets it through.
+func TestProxyManyComments(t *testing.T) {
+	rings := func(comments ...string) (handles []func(net.Conn)) {
+		for _, c := range comments {
+			handles = append(handles, ours(ringWith(t, AddedKey{Comment: c})))
+		}
+		return handles
+	}
+	user := testKeys.user.PublicKey()
+	for _, tt := range []struct {
+		rule   string
+		agents []string
+		shown  bool
+	}{
+		{"deny comment=work*", []string{"laptop", "work key"}, false},
+		{"deny comment=work*", []string{"work key", "laptop"}, false},
+		{"deny comment=work*", []string{"laptop", "laptop", "home"}, true},
+		{"deny comment=work* type=ssh-rsa", []string{"laptop", "work key"}, true},
+		{"allow comment=work*", []string{"work key", "laptop"}, true},
+		{"allow comment=work*", []string{"laptop", "work key"}, false},
+	} {
+		for _, first := range []string{"list", "sign", "remove", "add"} {
+			p, _ := proxyTo(t, rings(tt.agents...)...)
+			p.Rules = rulesOf(t, tt.rule)
+			k := newAsker(t, p)
+			want, request := byte(numSignature), signing(user, "data", 0)
+			switch first {
+			case "list":
+				want = numKeys
+				if got := k.comments(); (got != "") != tt.shown || tt.shown && got != tt.agents[0] {
+					t.Errorf("%s, %q: it lists %q", tt.rule, tt.agents, got)
+				}
+				continue
+			case "remove":
+				want, request = numSuccess, removing(user)
+			case "add":
+				comment := "home"
+				if strings.HasPrefix(tt.rule, "allow") {
+					comment = "work too"
+				}
+				want, request = numSuccess, addRequest(t, AddedKey{PrivateKey: testKeys.raw, Comment: comment})
+			}
+			if !tt.shown {
+				want = numFailure
+			}
+			if reply := k.ask(request); reply[0] != want || k.last.Comment != tt.agents[0] && first != "add" {
+				t.Errorf("%s, %q: %s: got message %d (%v) for %q, want %d", tt.rule, tt.agents, first, reply[0], k.last.Err, k.last.Comment, want)
+			}
+		}
+	}
 }

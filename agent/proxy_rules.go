@@ -19,11 +19,11 @@ func (s *shield) circumstances(r *Request, signing *Signing) circumstances {
 }
 
 // sees returns what says whether a key may be known to whoever is at the other end.
-func (s *shield) sees(r *Request) func(blob []byte, comment string) error {
+func (s *shield) sees(r *Request) func(blob []byte, comments []string) error {
 	rules := s.p.Rules.judge(s.circumstances(r, nil))
-	return func(blob []byte, comment string) (err error) {
-		r.Comment = comment
-		r.Rule, err = rules.key(blob, comment)
+	return func(blob []byte, comments []string) (err error) {
+		r.Comment = comments[0]
+		r.Rule, err = rules.key(blob, comments...)
 		return err
 	}
 }
@@ -33,7 +33,7 @@ func (s *shield) shown(ctx context.Context, r *Request) ([]Identity, error) {
 	sees := s.sees(r)
 	ids, err := s.list(ctx)
 	all := len(ids)
-	ids = slices.DeleteFunc(ids, func(id Identity) bool { return sees(id.Blob, id.Comment) != nil })
+	ids = slices.DeleteFunc(ids, func(id Identity) bool { return sees(id.Blob, s.holders[string(id.Blob)].comments) != nil })
 	r.Hidden, r.Comment = all-len(ids), ""
 	return ids, err
 }
@@ -51,18 +51,18 @@ func (s *shield) sign(ctx context.Context, request []byte, r *Request) ([]byte, 
 	rules := s.p.Rules.judge(now)
 	twin := now.signing.twin(q.key)
 	if held, here := s.holders[string(twin)]; here {
-		r.Comment = held.comment
-		if r.Rule, err = rules.key(twin, held.comment); err != nil {
+		r.Comment = held.comments[0]
+		if r.Rule, err = rules.key(twin, held.comments...); err != nil {
 			return nil, err
 		}
 	}
-	r.Comment = h.comment
-	if r.Rule, err = rules.key(q.key, h.comment); err != nil {
+	r.Comment = h.comments[0]
+	if r.Rule, err = rules.key(q.key, h.comments...); err != nil {
 		return nil, err
 	}
 	if s.p.ConfirmForwarded && now.forwarded() {
 		ask := now.confirmation()
-		ask.Comment = h.comment
+		ask.Comment = h.comments[0]
 		if ask.Key, err = parsePublic(q.key); err != nil {
 			return nil, err // a person could not be told which it is
 		}
@@ -124,18 +124,16 @@ func namesNoLibrary(p wire.Parser) error {
 func (s *shield) maySet(ctx context.Context, r *Request) error {
 	comment, sees := r.Comment, s.sees(r)
 	defer func() { r.Comment = comment }()
-	if err := sees(r.Key, comment); err != nil {
+	if err := sees(r.Key, []string{comment}); err != nil {
 		return err
 	}
-	ids, err := s.list(ctx)
-	if err != nil {
+	if _, err := s.list(ctx); err != nil {
 		return err
 	}
-	i := slices.IndexFunc(ids, func(id Identity) bool { return string(id.Blob) == string(r.Key) })
-	if i < 0 {
-		return nil
+	if h, known := s.holders[string(r.Key)]; known {
+		return sees(r.Key, h.comments)
 	}
-	return sees(r.Key, ids[i].Comment)
+	return nil
 }
 
 // removeShown removes all keys but those that are hidden, wherever they are.

@@ -20,7 +20,8 @@ import (
 //
 //	key        fingerprint, SHA256:…; a certificate has that of its key
 //	type       ssh-ed25519, ssh-rsa-cert-v01@openssh.com…
-//	comment    of the key
+//	comment    of the key; where several agents have it and call it otherwise, any
+//	           of them is reason to refuse it, and the first's alone to allow it
 //	user       who logs in with the signature
 //	host       where, by a name that Hosts knows, or by the host key's SHA256:…
 //	via        the hosts over which the request comes, a>b, the nearest first; "..."
