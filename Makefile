@@ -55,8 +55,9 @@ oracle: ## thousands of random ssh_config files, compared with ssh -G; ADIT_SSH 
 	ADIT_ORACLE=4000 $(GO) test -count=1 -timeout 15m -run 'Oracle|AsSSH' ./sshconfig ./cmd/adit
 
 .PHONY: helpers
-helpers: ## a thousand runs of proxy commands, their helpers and forwarded agents, which must leave nothing
-	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit ./internal/interop
+helpers: ## a thousand runs of proxy commands and ten thousand of a forwarded agent, which must leave nothing
+	ADIT_RUNS=1000 $(GO) test -count=1 -timeout 15m -run 'LeaveNothing|ManyTimes' ./dial ./cmd/adit
+	ADIT_RUNS=10000 $(GO) test -count=1 -timeout 15m -run 'AgentManyTimes' ./internal/interop
 
 .PHONY: wine
 wine: ## adit for Windows under wine: tests on its named pipes and files, and adit.exe with an sshd
