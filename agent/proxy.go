@@ -145,7 +145,13 @@ func (s *shield) answer(ctx context.Context, request []byte, r *Request) ([]byte
 			return nil, s.removeShown(ctx, r)
 		}
 		return s.askAll(ctx, request)
-	case numLock, numUnlock:
+	case numLock:
+		reply, err := s.askAll(ctx, request)
+		if err == nil {
+			err = s.locked(ctx)
+		}
+		return reply, err
+	case numUnlock:
 		return s.askAll(ctx, request)
 	case numExtension:
 		switch u.Extension {

@@ -119,7 +119,8 @@ func TestProxyRestrictedElsewhere(t *testing.T) {
 }
 
 // GnuPG's agent says yes to everything and enforces little: what it is asked for directly
-// it does not do, and through a Proxy it is not asked. ssh-agent is, and does it.
+// it does not do, and through a Proxy it is not asked, or its yes not believed. ssh-agent
+// is asked, and does it.
 func TestProxyRestrictedReal(t *testing.T) {
 	gpg := testpeer.GPGAgent(t)
 	direct := func(path string) *Client {
@@ -154,6 +155,15 @@ func TestProxyRestrictedReal(t *testing.T) {
 		t.Errorf("gpg-agent has %d keys, %v, want the one that it got directly, and the one for everything", len(ids), err)
 	}
 
+	lock := func(num byte) []byte { return wire.AppendString([]byte{num}, "word") }
+	wantReply(t, "gpg-agent, lock", p.ask(lock(numLock)), numFailure)
+	if !errors.Is(p.last.Err, errShows) {
+		t.Errorf("gpg-agent, lock: %v, want %v", p.last.Err, errShows)
+	}
+	if err := direct(gpg).Lock(ctx, []byte("word")); err != nil {
+		t.Errorf("gpg-agent refuses to be locked: %v; then the Proxy need not look", err)
+	}
+
 	for what, k := range restricted() {
 		p := newAsker(t, &Proxy{Upstreams: []*Dialer{Socket(startAgent(t).path)}})
 		wantReply(t, "ssh-agent, "+what, p.ask(addRequest(t, k)), numSuccess)
@@ -161,5 +171,8 @@ func TestProxyRestrictedReal(t *testing.T) {
 		if signed := reply[0] == numSignature; signed != (what == "lifetime") {
 			t.Errorf("ssh-agent, %s: signs: %v", what, signed)
 		}
+		wantReply(t, "ssh-agent, lock", p.ask(lock(numLock)), numSuccess)
+		wantReply(t, "ssh-agent, locked", p.ask(signing(here, "data", 0)), numFailure)
+		wantReply(t, "ssh-agent, unlock", p.ask(lock(numUnlock)), numSuccess)
 	}
 }

@@ -47,7 +47,7 @@ C
 fi
 at=$($GO env GOROOT)/src/internal/syscall/windows/at_windows.go
 sed 's/case STATUS_INVALID_INFO_CLASS,/case NTStatus(0xC0000002), STATUS_INVALID_INFO_CLASS,/' "$at" >"$tmp/at_windows.go"
-echo "{\"Replace\":{\"$at\":\"$tmp/at_windows.go\"}}" >"$tmp/overlay.json"
+echo "{\"Replace\":{\"$at\":\"$tmp/at_windows.go\",\"$PWD/internal/pipeagent/main.go\":\"$tmp/pipeagent.go\"}}" >"$tmp/overlay.json"
 
 failed=() passed=0
 # tests PACKAGE [SKIPPED]
@@ -77,7 +77,44 @@ done
 tests internal/transport 'TestExpandedIsBounded' # the lane is smaller there
 tests sshconfig 'TestGolden|TestForwardAgentPath|TestOrderOfSources|TestFilesThatOthersCanWrite' # unix's paths and modes
 
-# adit.exe as people use it
+# adit.exe as people use it, with an agent at the pipe of OpenSSH's service
+cat >"$tmp/pipeagent.go" <<'GO'
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/adit-ssh/adit/agent"
+	"github.com/adit-ssh/adit/internal/testnet"
+)
+
+func main() {
+	pem, err := os.ReadFile(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	key, err := gossh.ParseRawPrivateKey(pem)
+	if err != nil {
+		panic(err)
+	}
+	ring := &agent.Keyring{}
+	if err := ring.Add(agent.AddedKey{PrivateKey: key, Comment: "in-the-pipe"}); err != nil {
+		panic(err)
+	}
+	path, _ := agent.DefaultPath()
+	l, err := testnet.ListenLocal(path)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("listening")
+	(&agent.Server{Agent: ring}).Serve(context.Background(), l)
+}
+GO
+GOOS=windows $GO build -overlay "$tmp/overlay.json" -o "$tmp/pipeagent.exe" ./internal/pipeagent || exit 1
 GOOS=windows $GO build -overlay "$tmp/overlay.json" -o "$tmp/adit.exe" ./cmd/adit || exit 1
 port=22769
 ssh-keygen -q -t ed25519 -N '' -f "$tmp/host"
@@ -88,7 +125,8 @@ chmod 700 "$tmp"
 $(command -v sshd) -f /dev/null -h "$tmp/host" -p $port -o ListenAddress=127.0.0.1 -o PidFile="$tmp/pid" -o UsePAM=no -o StrictModes=no \
   -o AuthorizedKeysFile="$tmp/id.pub" -E "$tmp/sshd.log" || exit 1
 adit() { timeout 60 wine "$tmp/adit.exe" "$@"; }
-to=(-F none -o "UserKnownHostsFile=Z:${tmp//\//\\}\\known" -o StrictHostKeyChecking=yes -i "Z:${tmp//\//\\}\\id" -p $port "$(id -un)@127.0.0.1")
+options=(-F none -o "UserKnownHostsFile=Z:${tmp//\//\\}\\known" -o StrictHostKeyChecking=yes -p $port)
+to=("${options[@]}" -i "Z:${tmp//\//\\}\\id" "$(id -un)@127.0.0.1")
 # want WHAT TEXT COMMAND…
 want() {
   local what=$1 text=$2 got
@@ -117,6 +155,14 @@ want 'its input' 'ABC' upper
 want '-W' 'SSH-2.0-OpenSSH' stdio
 want '-L' 'SSH-2.0-OpenSSH' forward
 want 'doctor: no agent' 'the service ssh-agent does not run' adit doctor "${to[@]}" </dev/null
+unset SSH_AUTH_SOCK
+timeout 200 wine "$tmp/pipeagent.exe" "Z:${tmp//\//\\}\\id" >"$tmp/pipe.out" 2>&1 &
+for _ in $(seq 100); do grep -q listening "$tmp/pipe.out" && break; sleep 0.2; done
+by_agent=("${options[@]}" -o IdentityFile=none "$(id -un)@127.0.0.1")
+behind="ssh -A -F none -p $port -o BatchMode=yes -o IdentityFile=none -o UserKnownHostsFile=$tmp/known 127.0.0.1"
+want 'login by the agent in a named pipe' 'logged in' adit ssh "${by_agent[@]}" 'echo logged in' </dev/null
+want 'that agent forwarded over two hosts' 'in-the-pipe' adit ssh -A "${by_agent[@]}" "$behind ssh-add -l" </dev/null
+want 'doctor: the agent' 'has 1 keys' adit doctor "${by_agent[@]}" </dev/null
 want 'an unknown host key' 'is not known' adit ssh -F none -o StrictHostKeyChecking=yes -o UserKnownHostsFile=none -p $port 127.0.0.1 true </dev/null
 
 echo "wine: $(wine --version), $passed passed, ${#failed[@]} failed"

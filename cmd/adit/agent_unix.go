@@ -325,8 +325,9 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 	}
 	server.Log = func(r agent.Request) {
 		_, unwritten := errors.AsType[*agent.AuditError](r.Err)
+		_, unenforced := errors.AsType[*agent.UnenforcedError](r.Err)
 		switch {
-		case unwritten:
+		case unwritten, unenforced: // ssh-add can't say why
 			fmt.Fprintf(messages, "adit: error: agent: pid %d: %s: refused: %s\n", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
 		case r.Err != nil:
 			say("pid %d: %s: refused: %s", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
