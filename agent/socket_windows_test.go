@@ -8,7 +8,7 @@ import (
 	"github.com/adit-ssh/adit/internal/testnet"
 )
 
-// A named pipe is dialled as such, however its slashes lean.
+// A named pipe is dialled as such, however its slashes lean, and as ssh_config(5) has it.
 func TestSocketPipe(t *testing.T) {
 	path := testnet.LocalPath(t)
 	l, err := testnet.ListenLocal(path)
@@ -18,7 +18,7 @@ func TestSocketPipe(t *testing.T) {
 	r := ringWith(t, AddedKey{})
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		for range 2 {
+		for range 3 {
 			nc, err := l.Accept()
 			if err != nil {
 				t.Error(err)
@@ -28,7 +28,7 @@ func TestSocketPipe(t *testing.T) {
 			nc.Close()
 		}
 	})
-	for _, name := range []string{path, strings.ReplaceAll(path, `\`, "/")} {
+	for _, name := range []string{path, strings.ReplaceAll(path, `\`, "/"), path[1:]} {
 		conn, bound, err := Socket(name).Open(t.Context(), &Binding{Session: session(t, testKeys.hosts[0], "id")})
 		if err != nil || !bound {
 			t.Fatalf("%s: bound %v, %v", name, bound, err)
@@ -41,4 +41,9 @@ func TestSocketPipe(t *testing.T) {
 	}
 	l.Close()
 	serving.Wait()
+	for _, name := range []string{`C:\agent`, `\.\pip\x`, `.\pipe\x`, `\\\.\pipe\x`, ""} {
+		if IsPipe(name) {
+			t.Errorf("%q counts as a pipe", name)
+		}
+	}
 }
