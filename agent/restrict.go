@@ -122,15 +122,15 @@ func checksBindings(ctx context.Context, c *Client) error {
 	return nil
 }
 
-// errShows is an agent that says yes to a passphrase and goes on as before, as GnuPG's
-// does.
-var errShows = errors.New("an agent behind this one says that it is locked, and shows keys all the same")
+// ErrShowsKeys is why a Proxy does not say that it is locked: an agent behind it says yes
+// to a passphrase and goes on as before, as GnuPG's does.
+var ErrShowsKeys = errors.New("an agent behind this one says that it is locked, and shows keys all the same")
 
 // locked says whether the agents show no keys any more to those who are here.
 func (s *shield) locked(ctx context.Context) error {
 	ids, _ := (&shield{p: s.p}).list(ctx) // who does not answer shows none
 	if len(ids) > 0 {
-		return errShows
+		return ErrShowsKeys
 	}
 	return nil
 }

@@ -157,8 +157,8 @@ func TestProxyRestrictedReal(t *testing.T) {
 
 	lock := func(num byte) []byte { return wire.AppendString([]byte{num}, "word") }
 	wantReply(t, "gpg-agent, lock", p.ask(lock(numLock)), numFailure)
-	if !errors.Is(p.last.Err, errShows) {
-		t.Errorf("gpg-agent, lock: %v, want %v", p.last.Err, errShows)
+	if !errors.Is(p.last.Err, ErrShowsKeys) {
+		t.Errorf("gpg-agent, lock: %v, want %v", p.last.Err, ErrShowsKeys)
 	}
 	if err := direct(gpg).Lock(ctx, []byte("word")); err != nil {
 		t.Errorf("gpg-agent refuses to be locked: %v; then the Proxy need not look", err)

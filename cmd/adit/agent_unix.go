@@ -327,7 +327,7 @@ func (a *agentArgs) serve(ctx context.Context, s *agentSocket) error {
 		_, unwritten := errors.AsType[*agent.AuditError](r.Err)
 		_, unenforced := errors.AsType[*agent.UnenforcedError](r.Err)
 		switch {
-		case unwritten, unenforced: // ssh-add can't say why
+		case unwritten, unenforced, errors.Is(r.Err, agent.ErrShowsKeys): // ssh-add can't say why
 			fmt.Fprintf(messages, "adit: error: agent: pid %d: %s: refused: %s\n", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
 		case r.Err != nil:
 			say("pid %d: %s: refused: %s", r.Peer.PID, printable(r.What()), printable(r.Err.Error()))
