@@ -59,36 +59,14 @@ func session(t testing.TB, host gossh.Signer, id string) Session {
 // other side.
 func listenAgent(t testing.TB, serial bool, handle func(net.Conn)) (path string, ended func()) {
 	t.Helper()
-	path = testnet.LocalPath(t)
-	l, err := testnet.ListenLocal(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var accepting, serving sync.WaitGroup
-	accepting.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serve := func() {
-				defer nc.Close()
-				handle(nc)
-			}
-			if serial {
-				serve()
-			} else {
-				serving.Go(serve)
-			}
+	var turn sync.Mutex
+	return testnet.ServeLocal(t, func(nc net.Conn) {
+		if serial {
+			turn.Lock()
+			defer turn.Unlock()
 		}
+		handle(nc)
 	})
-	ended = sync.OnceFunc(func() {
-		l.Close()
-		accepting.Wait()
-		serving.Wait()
-	})
-	t.Cleanup(ended)
-	return path, ended
 }
 
 // answers serves an agent that gives the answers of one function. It ends the

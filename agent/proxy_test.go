@@ -245,22 +245,10 @@ func TestProxyServed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			ours(ring)(nc)
-			nc.Close()
-		}
-	})
+	testnet.Serve(t, l, ours(ring))
 	if sig, err := c.Sign(t.Context(), testKeys.user.PublicKey().Marshal(), []byte("data"), 0); err != nil || testKeys.user.PublicKey().Verify([]byte("data"), sig) != nil {
 		t.Errorf("after the agent was restarted: %v", err)
 	}
-	l.Close()
-	serving.Wait()
 }
 
 // Tokens are added to the agent behind by who is here, and by nobody else: it might

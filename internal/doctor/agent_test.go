@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,31 +27,6 @@ func (b *binding) Extension(name string, contents []byte) ([]byte, error) {
 	}
 	b.bound <- contents
 	return nil, nil
-}
-
-// listenAgent runs serve for each connection to an agent's socket.
-func listenAgent(t *testing.T, serve func(net.Conn)) (path string) {
-	t.Helper()
-	path = testnet.LocalPath(t)
-	l, err := testnet.ListenLocal(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { // ends with the client
-				serve(c)
-				c.Close()
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	return path
 }
 
 func TestAgent(t *testing.T) {
@@ -80,7 +54,8 @@ func TestAgent(t *testing.T) {
 		"garbage": {func(c net.Conn) { io.WriteString(c, "what?") }, []string{"warning  agent"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := withSSHD(t, s, base+"IdentityFile {KEY}\nConnectTimeout 1\nIdentityAgent "+listenAgent(t, c.serve)+"\n", "[127.0.0.1]:{PORT} {HOSTKEY}\n")
+			path, _ := testnet.ServeLocal(t, c.serve)
+			p := withSSHD(t, s, base+"IdentityFile {KEY}\nConnectTimeout 1\nIdentityAgent "+path+"\n", "[127.0.0.1]:{PORT} {HOSTKEY}\n")
 			r := p.examine(t, Options{})
 			var out strings.Builder
 			r.Text(&out)

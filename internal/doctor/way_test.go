@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -124,7 +125,7 @@ func TestSilentAgent(t *testing.T) {
 	testpeer.Need(t, "sshd")
 	s := testpeer.SSHD(t, testpeer.SSHDOptions{})
 	asked := make(chan struct{}, 10)
-	agent := listenAgent(t, func(c net.Conn) { asked <- struct{}{}; io.Copy(io.Discard, c) })
+	agent, _ := testnet.ServeLocal(t, func(c net.Conn) { asked <- struct{}{}; io.Copy(io.Discard, c) })
 	p := withSSHD(t, s, base+"IdentityFile {KEY}\nConnectTimeout 1\nIdentityAgent {AGENT}\n", "[127.0.0.1]:{PORT} {HOSTKEY}\n")
 	config := filepath.Join(p.home, ".ssh", "config")
 	b, err := os.ReadFile(config)

@@ -10,6 +10,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -62,7 +63,7 @@ func TestAddKeysToAgent(t *testing.T) {
 		{"ask", false, 0, 0, false, 2},
 	} {
 		ring := &addedKeys{Agent: agent.NewKeyring()}
-		path, _ := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+		path, _ := testnet.ServeLocal(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
 		o, _, err := options(t, "AddKeysToAgent "+tt.setting+"\nIdentityAgent "+path+"\nIdentityFile "+locked+"\nIdentityFile "+plain.Path+"\n")
 		if err != nil {
 			t.Fatal(err)
@@ -109,7 +110,7 @@ func TestAgentRefusesToSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, _ := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	path, _ := testnet.ServeLocal(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
 	keys, _ := keysOf(t, &Options{IdentityAgent: path, IdentityFiles: []string{"none"}})
 	signer := keys[0].(*agentSigner)
 	var told []string

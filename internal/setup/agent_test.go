@@ -19,37 +19,6 @@ import (
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
-// listenAgent serves each connection with handle. ended waits until all
-// connections so far were closed by us.
-func listenAgent(t *testing.T, handle func(net.Conn)) (path string, ended func()) {
-	t.Helper()
-	path = testnet.LocalPath(t)
-	l, err := testnet.ListenLocal(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var accepting, serving sync.WaitGroup
-	accepting.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer nc.Close()
-				handle(nc)
-			})
-		}
-	})
-	ended = func() {
-		l.Close()
-		accepting.Wait()
-		serving.Wait()
-	}
-	t.Cleanup(ended)
-	return path, ended
-}
-
 func TestAgentKeys(t *testing.T) {
 	ring := agent.NewKeyring()
 	public := map[string]gossh.PublicKey{}
@@ -64,7 +33,7 @@ func TestAgentKeys(t *testing.T) {
 		}
 		public["agent key "+typ+"[2J"] = k.Public
 	}
-	path, ended := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	path, ended := testnet.ServeLocal(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
 	keys, err := (&Options{IdentityAgent: path, IdentityFiles: []string{"none"}}).keys(t.Context())
 	if err != nil || len(keys) != len(public) {
 		t.Fatalf("%d keys, %v, want %d", len(keys), err, len(public))
@@ -94,7 +63,7 @@ func TestAgentKeys(t *testing.T) {
 // An agent that says nothing holds nobody longer than their context.
 func TestSilentAgent(t *testing.T) {
 	asked := make(chan struct{}, 2)
-	path, ended := listenAgent(t, func(nc net.Conn) {
+	path, ended := testnet.ServeLocal(t, func(nc net.Conn) {
 		b := make([]byte, 1024)
 		nc.Read(b)
 		asked <- struct{}{}
@@ -159,7 +128,7 @@ func TestAgentIsBoundFirst(t *testing.T) {
 	}
 	var mu sync.Mutex
 	asked := [][]string{}
-	path, ended := listenAgent(t, func(nc net.Conn) {
+	path, ended := testnet.ServeLocal(t, func(nc net.Conn) {
 		var said []string
 		server := &aditagent.Server{Agent: ring, Log: func(r aditagent.Request) { said = append(said, strings.TrimSpace(r.Operation+" "+r.Extension)) }}
 		server.ServeConn(t.Context(), nc)
@@ -189,7 +158,7 @@ func TestAgentIsBoundFirst(t *testing.T) {
 func TestAssumedAgent(t *testing.T) {
 	ring := &aditagent.Keyring{}
 	t.Cleanup(ring.Close)
-	path, _ := listenAgent(t, func(nc net.Conn) { (&aditagent.Server{Agent: ring}).ServeConn(t.Context(), nc) })
+	path, _ := testnet.ServeLocal(t, func(nc net.Conn) { (&aditagent.Server{Agent: ring}).ServeConn(t.Context(), nc) })
 	k := testpeer.NewKey(t, testpeer.KeyTypes[0])
 	private, err := gossh.ParseRawPrivateKey(readFile(t, k.Path))
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/adit-ssh/adit/internal/testnet"
 )
 
 // Which agent each form of ForwardAgent means, as ssh_config(5) has it.
@@ -14,7 +16,7 @@ func TestForwardAgent(t *testing.T) {
 	t.Setenv("USERPROFILE", home) // Windows
 	var listening []string
 	for range 2 {
-		path, _ := listenAgent(t, func(net.Conn) {})
+		path, _ := testnet.ServeLocal(t, func(net.Conn) {})
 		listening = append(listening, path)
 	}
 	t.Setenv("SSH_AUTH_SOCK", listening[0])

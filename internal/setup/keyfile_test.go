@@ -16,6 +16,7 @@ import (
 	gossh "golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 )
 
@@ -204,7 +205,7 @@ func TestOrderOfKeys(t *testing.T) {
 	for _, k := range []*testpeer.Key{file, pub} { // the second has no private key in a file
 		names[string(k.Certify(t, ca, "user", []string{"u"}).Marshal())] = "certificate of " + names[string(k.Public.Marshal())]
 	}
-	path, _ := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	path, _ := testnet.ServeLocal(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
 	for _, tt := range []struct {
 		files []string
 		only  bool
@@ -241,7 +242,7 @@ func TestUnusableFileNamesAgentKey(t *testing.T) {
 	if err := errors.Join(ring.Add(agent.AddedKey{PrivateKey: raw}), os.Remove(k.Path+".pub"), os.Chmod(k.Path, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	path, _ := listenAgent(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
+	path, _ := testnet.ServeLocal(t, func(nc net.Conn) { agent.ServeAgent(ring, nc) })
 	keys, notices := keysOf(t, &Options{IdentityFiles: []string{k.Path}, IdentitiesOnly: true, IdentityAgent: path})
 	if len(keys) != 1 || len(notices) > 0 {
 		t.Errorf("%d keys, told %q; want the agent's, and no word", len(keys), notices)

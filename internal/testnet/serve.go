@@ -50,6 +50,17 @@ func ServeUnix[C net.Conn](t testing.TB, handle func(C)) (path string, ended fun
 	return path, Serve(t, listen(t, "unix", path), handle)
 }
 
+// ServeLocal is Serve where agents listen (ListenLocal).
+func ServeLocal(t testing.TB, handle func(net.Conn)) (path string, ended func()) {
+	t.Helper()
+	path = LocalPath(t)
+	l, err := ListenLocal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, Serve(t, l, handle)
+}
+
 // SocketDir is a folder for the test's time whose name leaves room for sockets'
 // names: their paths end at about a hundred bytes, and t.TempDir's has the test's
 // name in it.
