@@ -297,7 +297,7 @@ func (a *sshArgs) configure(c *sshconfig.Config) error {
 	a.noCommand = c.SessionType == "none"
 	a.noStdin = c.StdinNull
 	a.forwarding, a.exitOnFail = setup.ForwardConfig(c), c.ExitOnForwardFailure
-	a.forwarding.Refused = a.tellRefused
+	a.forwarding.Refused, a.forwarding.Unreachable = a.tellRefused, a.tellUnreachable
 	if c.RemoteCommand != "" {
 		a.command = []string{c.RemoteCommand}
 	}

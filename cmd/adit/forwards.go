@@ -117,6 +117,18 @@ func (a *sshArgs) tellRefused(target string, err error) {
 	}
 }
 
+// tellUnreachable is the same for what the server asked us for (-R).
+func (a *sshArgs) tellUnreachable(target string, err error) {
+	where := "connect to " + target
+	if host, port, err := net.SplitHostPort(target); err == nil {
+		where = fmt.Sprintf("connect_to %s port %s:", host, port)
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
+	}
+	a.sayAs("ERROR", fmt.Sprintf("%s failed: %s", printable(where), printable(err.Error())))
+}
+
 // remoteHint says why a server may refuse to listen: it does not say so itself.
 func remoteHint(e *adit.RemoteListenError) string {
 	switch {

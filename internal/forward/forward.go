@@ -46,9 +46,10 @@ type Config struct {
 	OpenPath PathOpener
 	// Tracer receives trace.Forward events. May be nil.
 	Tracer trace.Tracer
-	// Refused is told of targets that can't be connected to, from several goroutines.
-	// May be nil.
-	Refused func(target string, err error)
+	// Refused is told of targets that the server does not connect to, Unreachable of
+	// those that we are to connect to for the server, and can't. Both are called from
+	// several goroutines, and may be nil.
+	Refused, Unreachable func(target string, err error)
 	// GatewayPorts makes a Spec without a bind address listen on all interfaces
 	// instead of loopback.
 	GatewayPorts bool

@@ -141,7 +141,7 @@ func (r *Remote) direct(ctx context.Context, e trace.Forward, in Incoming) bool 
 	r.emit(e)
 	local, err := r.dial(ctx, r.spec)
 	if err != nil {
-		r.refused(e, err)
+		r.unreachable(ctx, e, err)
 		in.Reject(relay.OutcomeOf(err).OpenFailure())
 		return false
 	}
@@ -177,7 +177,7 @@ func (r *Remote) proxy(ctx context.Context, e trace.Forward, in Incoming) bool {
 	r.emit(e)
 	local, err := r.reach(ctx, to)
 	if err != nil {
-		r.refused(e, err)
+		r.unreachable(ctx, e, err)
 		o := relay.OutcomeOf(err)
 		req.Refuse(socks.Refusal{Reply: socks.Reply(o.SOCKS()), Status: o.HTTP(), Text: o.String()})
 		ch.CloseWrite()
@@ -244,6 +244,14 @@ func (r *Remote) relay(e trace.Forward, local, ch relay.Conn) {
 		}
 		r.emit(e)
 	}()
+}
+
+// unreachable tells of a target that can't be connected to, unless nobody waits.
+func (r *Remote) unreachable(ctx context.Context, e trace.Forward, err error) {
+	r.refused(e, err)
+	if r.cfg.Unreachable != nil && ctx.Err() == nil {
+		r.cfg.Unreachable(e.Target, err)
+	}
 }
 
 func (r *Remote) refused(e trace.Forward, err error) {
