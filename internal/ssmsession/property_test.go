@@ -203,18 +203,28 @@ func scheduleOf(r *rand.Rand) (s schedule) {
 	return s
 }
 
+// schedules is how many runs a property has: usually, in short tests, or by
+// ADIT_SSM_SCHEDULES.
+func schedules(t *testing.T, usual, short int) int {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv("ADIT_SSM_SCHEDULES")); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return short
+	}
+	return usual
+}
+
 // Whatever the gateway does, both directions arrive whole, or the session ends
 // with an error before its deadline.
 func TestProperty(t *testing.T) {
-	first, n := uint64(1), 40
-	if testing.Short() {
-		n = 15
-	}
-	if one, err := strconv.ParseUint(os.Getenv("ADIT_SSM_SEED"), 10, 64); err == nil {
-		first, n = one, 1
-	}
-	if more, err := strconv.Atoi(os.Getenv("ADIT_SSM_SCHEDULES")); err == nil {
-		n = more
+	first, n := uint64(1), schedules(t, 40, 15)
+	if seed, err := strconv.ParseUint(os.Getenv("ADIT_SSM_SEED"), 10, 64); err == nil {
+		first = seed
+		if os.Getenv("ADIT_SSM_SCHEDULES") == "" {
+			n = 1
+		}
 	}
 	whole, ended := 0, 0
 	for seed := first; seed < first+uint64(n); seed++ {

@@ -100,6 +100,7 @@ func (s *Session) outputLocked(f *ssmwire.Frame) error {
 	case ahead < 0:
 		// Our ack was lost. Without another one the agent sends this for ever,
 		// and nothing behind it.
+		r.tail.again(s.now(), s.out.rtt.smoothed)
 		s.ackLocked(f)
 		return nil
 	case ahead > 0:
@@ -119,7 +120,7 @@ func (s *Session) outputLocked(f *ssmwire.Frame) error {
 	// behind it waits in the network.
 	s.ackLocked(f)
 	r.expected++
-	r.tail.came(s.now())
+	r.tail.came(s.now(), time.UnixMilli(f.Created))
 	if err := s.deliverLocked(f.PayloadType, f.Payload); err != nil {
 		return err
 	}
@@ -191,6 +192,7 @@ func (s *Session) waitLocked() {
 		s.blocked = true
 		s.changed.Wait()
 		s.blocked = false
+		s.in.tail.held()
 		s.out.progress = s.out.progress.Add(s.now().Sub(since)) // no ack could be seen
 		s.wakeWriter()
 	}
@@ -213,7 +215,7 @@ func (s *Session) channelClosedLocked(output string) error {
 	case s.kind.Properties.Type == ssmwire.LocalPortForwarding && !s.closing:
 		err = &ClosedError{""} // the target's end is not told in these
 	case s.now().Before(s.in.tail.doubt) && !s.closing:
-		err = errUnsure
+		err = s.in.tail.why
 	}
 	s.endLocked(err)
 	return errEnded
@@ -222,6 +224,5 @@ func (s *Session) channelClosedLocked(output string) error {
 var (
 	errEnded     = errors.New("session has ended")
 	errTruncated = errors.New("session was closed before all data had come")
-	errUnsure    = errors.New("session was closed just after its connection had been renewed: what the target sent last may be missing")
 	errEncrypted = errors.New("the session is encrypted with a KMS key, which adit does not do: use a document of type Port, which never is")
 )

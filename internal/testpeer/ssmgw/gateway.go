@@ -171,8 +171,17 @@ func (g *Gateway) StartSession(document string, parameters map[string][]string) 
 	g.mu.Unlock()
 	s.token = "token-0-of-" + s.id
 	s.down = newLink(&g.Faults, 2*seed, s.toClient)
-	s.up = newLink(&g.Faults, 2*seed+1, func(b []byte) { s.worker.receive(b) })
-	s.worker = newWorker(g.Agent, properties, s.down.send, s.finish)
+	agent := &away{faults: &g.Faults}
+	s.up = newLink(&g.Faults, 2*seed+1, func(b []byte) {
+		if !agent.lost(0) {
+			s.worker.receive(b)
+		}
+	})
+	s.worker = newWorker(g.Agent, properties, func(b []byte) {
+		if !agent.lost(len(b)) {
+			s.down.send(b)
+		}
+	}, s.finish)
 	return s.id, s.token, nil
 }
 

@@ -33,6 +33,30 @@ type Faults struct {
 	// MaxPayload closes the WebSocket with 1009 for anything larger, in bytes; 0
 	// is no limit.
 	MaxPayload int
+	// AwayAfter loses all that goes to the agent and comes from it for a time, as when
+	// its own WebSocket ends, once so many bytes of its have passed; 0 is never.
+	AwayAfter int64
+	Away      time.Duration
+}
+
+// away is an agent whose WebSocket ends once.
+type away struct {
+	faults *Faults
+
+	mu     sync.Mutex
+	passed int64 // guarded by mu, as all below
+	until  time.Time
+}
+
+// lost takes note of n bytes of the agent's, and reports whether nothing passes now.
+func (a *away) lost(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if a.passed += int64(n); a.until.IsZero() && a.faults.AwayAfter > 0 && a.passed >= a.faults.AwayAfter {
+		a.until = now.Add(a.faults.Away)
+	}
+	return now.Before(a.until)
 }
 
 // linkLimit is how many messages one direction holds. Who sends more waits.
