@@ -77,7 +77,7 @@ func Load(ctx context.Context, options Options) (*Config, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	if !validHost(o.Host) || o.Host == "" {
+	if !ValidHost(o.Host) {
 		return nil, fmt.Errorf("host name %q is empty or has characters that are not safe", o.Host)
 	}
 	r := &reader{o: o, s: settings{}, host: o.Host}

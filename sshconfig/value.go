@@ -157,6 +157,10 @@ func validEnvName(s string) bool {
 	return s != ""
 }
 
+// ValidHost reports whether Load takes s as a host: it is not empty, and has no
+// characters that would be dangerous in a command (ssh.c, ssh_valid_hostname).
+func ValidHost(s string) bool { return s != "" && validHost(s) }
+
 // validHost refuses names that would be dangerous in a command: what a user
 // types as host may come from a link (ssh.c, ssh_valid_hostname).
 func validHost(s string) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,17 @@ TARGET is an instance (i-…), a hybrid node (mi-…), a container
 private address; of several nodes, the one that is online. adit ssm ls lists
 them. "adit ssh ssm://[USER@]TARGET" logs in without any configuration.
 
+A name may also be an alias: a host of ssh_config whose ProxyCommand is adit ssm, or
+whose HostName is an instance. It means that TARGET, with the options there; those
+given here win. With --local, PORT, --document, --parameter and --push-key there do
+not count. ids, tags and ssm://NAME are no aliases; -F none knows none.
+
+  Host db
+      HostName i-0123456789abcdef0
+      ProxyCommand adit ssm --profile prod --region eu-west-1 %h %p
+
+  adit ssm --local 5432 --remote db.internal:5432 db
+
 --push-key lets a key log in for a minute, once the session stands. eic asks EC2
 Instance Connect, which takes ec2-instance-connect:SendSSHPublicKey and an instance
 with its package; ssm has root on the node put the key into authorized_keys and remove
@@ -69,11 +81,16 @@ type ssmArgs struct {
 	options    ssm.Options
 	parameters []string
 
+	file    string         // -F
+	set     *pflag.FlagSet // of the command line; nil for a ProxyCommand of ours
+	literal bool           // TARGET is no alias
+
 	sessions      int
 	local, remote string
 	noInband      bool
 	push          keyPush
 	service       atomic.Pointer[ssm.Service] // of the last dial
+	reached       atomic.Pointer[ssmArgs]     // what run has followed TARGET to
 	timeout       time.Duration
 	log           string
 	record        tracing
@@ -103,18 +120,24 @@ func ssmCommand() *cobra.Command {
 		},
 		ValidArgsFunction: a.complete,
 	}
-	f := cmd.Flags()
-	a.flags(f)
+	a.set = cmd.Flags()
+	a.flags(a.set)
+	a.programFlags(a.set)
+	cmd.MarkFlagsMutuallyExclusive("local", "no-inband")
+	cmd.MarkFlagsMutuallyExclusive("local", "log")
+	cmd.AddCommand(a.listCommand())
+	return cmd
+}
+
+// programFlags are those of the program, whatever session it has.
+func (a *ssmArgs) programFlags(f *pflag.FlagSet) {
+	f.StringVarP(&a.file, "config", "F", "", `where aliases are: read this file in place of ~/.ssh/config and the system's; "none" reads none`)
 	f.StringVar(&a.local, "local", "", "listen on [ADDRESS:]PORT instead, on loopback if no address is given; 0 is any port")
 	f.StringVar(&a.remote, "remote", "", "with --local: where connections go, [HOST:]PORT as the node sees it")
 	f.BoolVar(&a.noInband, "no-inband", false, "not SSH: tell no errors in band, and wait for the server as long as it takes")
 	f.DurationVar(&a.timeout, "timeout", rawpipe.Timeout, "how long the server's first byte may take, or with --no-inband the session; 0 is for ever")
 	f.StringVar(&a.log, "log", "", "append errors to this file too")
 	f.StringVar(&a.record.file, "trace", "", traceHelp)
-	cmd.MarkFlagsMutuallyExclusive("local", "no-inband")
-	cmd.MarkFlagsMutuallyExclusive("local", "log")
-	cmd.AddCommand(a.listCommand())
-	return cmd
 }
 
 // flags are those that say whose session it is and to what.
@@ -146,7 +169,7 @@ func (a *ssmArgs) read(args []string) (err error) {
 	if a.sessions < 1 || a.sessions > maxSessions {
 		return fmt.Errorf("bad --sessions %d: 1 to %d is due", a.sessions, maxSessions)
 	}
-	a.options.Target = args[0]
+	a.options.Target, a.literal = strings.CutPrefix(args[0], "ssm://")
 	a.options.Notice = func(text string) { fmt.Fprintln(os.Stderr, "adit: notice: "+text) }
 	if len(args) == 2 {
 		if a.options.Port, err = portNumber(args[1]); err != nil {
@@ -196,20 +219,22 @@ func (a *ssmArgs) run(ctx context.Context) error {
 		In: os.Stdin, Out: os.Stdout, CloseOut: out.CloseWrite, Gone: out.Gone(),
 		Timeout: a.timeout, NotSSH: a.noInband, Program: "adit_" + version, Hint: a.hint,
 		Telling: func(err error) { teller.tell(a.portError(err)) },
-		Dial: func(ctx context.Context) (net.Conn, error) {
-			return a.dial(ctx)
-		},
 	}
-	dial, dialled := p.Dial, make(chan struct{})
+	dialled := make(chan struct{})
 	p.Dial = func(limited context.Context) (net.Conn, error) {
 		defer close(dialled)
-		c, err := dial(limited)
+		to, err := a.follow(limited)
+		if err != nil {
+			return nil, err
+		}
+		a.reached.Store(to)
+		c, err := to.dial(limited)
 		if err != nil {
 			return nil, err
 		}
 		opened = &endingConn{Conn: c, ctx: ctx}
 		if !a.noInband {
-			opened = a.watch(opened, func(text string) { fmt.Fprintln(os.Stderr, "adit: "+text) })
+			opened = to.watch(opened, func(text string) { fmt.Fprintln(os.Stderr, "adit: "+text) })
 		}
 		return opened, nil
 	}
@@ -231,7 +256,7 @@ func (a *ssmArgs) run(ctx context.Context) error {
 // portError is err, with what is known about the port if it is about that.
 func (a *ssmArgs) portError(err error) error {
 	if silent, ok := errors.AsType[*rawpipe.SilentError](err); ok {
-		return &portError{a.options, silent}
+		return &portError{cmp.Or(a.reached.Load(), a).options, silent}
 	}
 	return err
 }

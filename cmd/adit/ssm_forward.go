@@ -67,6 +67,9 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 		return fmt.Errorf("listen on %s: %w", a.local, err)
 	}
 	defer listener.Close()
+	if a, err = a.follow(ctx); err != nil {
+		return err
+	}
 	s, err := ssm.Load(ctx, a.config)
 	if err != nil {
 		return err

@@ -101,18 +101,18 @@ func tagText(tags map[string]string) string {
 // completeTimeout is how long a person who presses Tab waits.
 const completeTimeout = 3 * time.Second
 
-// complete completes TARGET.
+// complete completes TARGET: aliases, then nodes.
 func (a *ssmArgs) complete(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
+	words := a.aliases(ctx, begun)
 	nodes, _, err := a.nodes(ctx)
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+		return words, cobra.ShellCompDirectiveNoFileComp
 	}
-	var words []string
 	for _, n := range nodes {
 		if !n.Online() {
 			continue

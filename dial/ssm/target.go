@@ -74,6 +74,10 @@ var direct = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(i-[0-9a-f]{8,17}|mi-[0-9a-f]{17}|ecs:[A-Za-z0-9_-]+_[A-Za-z0-9-]+_[A-Za-z0-9-]+)$`)
 })
 
+// IsID reports whether a target is a node's id, which means one node and needs no looking
+// up: i-…, mi-… or ecs:CLUSTER_TASK_RUNTIME.
+func IsID(target string) bool { return direct().MatchString(target) }
+
 // maxNodes is how many nodes are listed at most.
 const maxNodes = 10_000
 
@@ -113,7 +117,7 @@ func (s *Service) nodes(ctx context.Context, filters ...filter) (nodes []Node, e
 // that are online are an AmbiguousError. It takes the permission
 // ssm:DescribeInstanceInformation unless the target is an id.
 func (s *Service) Find(ctx context.Context, target string) (id string, err error) {
-	if direct().MatchString(target) {
+	if IsID(target) {
 		return target, nil
 	}
 	if target == "" || strings.HasPrefix(target, "=") {

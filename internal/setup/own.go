@@ -2,16 +2,21 @@ package setup
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path"
 	"regexp"
 	"strings"
 	"sync"
+
+	"github.com/adit-ssh/adit/sshconfig"
 )
 
 // plainWords are command lines that mean to a shell what they look like: words
-// between blanks.
-var plainWords = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./\- ]+$`) })
+// between blanks. A word may begin with ~/.
+var plainWords = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^ *((~/)?[A-Za-z0-9_@%+=:,./\-]+( +|$))+$`)
+})
 
 // own is what dials instead of a ProxyCommand that would start this program once
 // more; nil if the command is another.
@@ -25,6 +30,19 @@ func (r *Route) own() func(context.Context, string) (net.Conn, error) {
 		return nil
 	}
 	return func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }
+}
+
+// OwnCommand returns the words behind adit in a host's ProxyCommand, and nil if that is
+// another command, or none. An error names the line.
+func OwnCommand(c *sshconfig.Config) (words []string, err error) {
+	if c.ProxyCommand == "" || c.ProxyUseFdpass {
+		return nil, nil
+	}
+	line, err := c.ExpandProxyCommand()
+	if err != nil {
+		return nil, fmt.Errorf("%s: ProxyCommand: %w", c.Origin("ProxyCommand"), err)
+	}
+	return ownWords(line), nil
 }
 
 // ownWords returns what stands behind adit in a command line such as
@@ -42,6 +60,9 @@ func ownWords(line string) []string {
 	}
 	if len(words) < 2 || path.Base(words[0]) != "adit" {
 		return nil
+	}
+	for i, w := range words {
+		words[i] = Expand(w)
 	}
 	return words[1:]
 }

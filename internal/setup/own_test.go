@@ -9,6 +9,8 @@ import (
 )
 
 func TestOwnWords(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	t.Setenv("USERPROFILE", "/home/me")
 	for _, c := range []struct {
 		line string
 		want []string
@@ -23,7 +25,9 @@ func TestOwnWords(t *testing.T) {
 		{"adit ssm $TARGET 22", nil},
 		{"adit ssm 'i-1' 22", nil},
 		{"adit ssm i-1 22; echo", nil},
-		{"adit ssm ~/x 22", nil},
+		{"~/bin/adit ssm --identity ~/id i-1 22", []string{"ssm", "--identity", "/home/me/id", "i-1", "22"}},
+		{"adit ssm ~me/x 22", nil},
+		{"adit ssm --identity=~/id i-1 22", nil},
 	} {
 		if got := ownWords(c.line); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.line, got, c.want)

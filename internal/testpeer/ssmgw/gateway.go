@@ -53,6 +53,7 @@ type Gateway struct {
 	events   []string
 	pushed   []PushedKey
 	commands []*command
+	started  []Start
 	failures int // of ResumeSession
 	conns    []*Conn
 	noted    chan struct{} // closed at the next event; nil if nobody waits
@@ -69,6 +70,12 @@ type Node struct {
 
 // PushedKey is a call of SendSSHPublicKey.
 type PushedKey struct{ Instance, User, Key string }
+
+// Start is a call of StartSession that was good.
+type Start struct {
+	Target, Document, Region, Reason string
+	Parameters                       map[string][]string
+}
 
 // session is one session: its worker, both links, and the client while it is
 // there.
@@ -138,6 +145,13 @@ func (g *Gateway) Events() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]string(nil), g.events...)
+}
+
+// Started are the calls of StartSession that were good, in order.
+func (g *Gateway) Started() []Start {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.started)
 }
 
 // Pushed are the keys that SendSSHPublicKey brought.

@@ -79,14 +79,14 @@ type handler struct {
 	sockets sync.WaitGroup
 }
 
-var credential = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessKey + `/\d{8}/[a-z0-9-]+/([a-z0-9-]+)/aws4_request,`)
+var credential = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=` + AccessKey + `/\d{8}/([a-z0-9-]+)/([a-z0-9-]+)/aws4_request,`)
 
-// signedFor is the service that a request is signed for, "" if it isn't.
-func signedFor(r *http.Request) string {
+// signedFor is the service that a request is signed for, "" if it isn't, and the region.
+func signedFor(r *http.Request) (service, region string) {
 	if m := credential.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
-		return m[1]
+		return m[2], m[1]
 	}
-	return ""
+	return "", ""
 }
 
 // ServeHTTP implements http.Handler.
@@ -116,7 +116,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GetResources":
 		service, verb = "tagging", "tag:"+action
 	}
-	if signedFor(r) != service {
+	signed, region := signedFor(r)
+	if signed != service {
 		refuse(w, "UnrecognizedClientException", "The security token included in the request is invalid.")
 		return
 	}
@@ -129,16 +130,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, code, message)
 		return
 	}
-	h.call(w, action, body)
+	h.call(w, action, region, body)
 }
 
-func (h *handler) call(w http.ResponseWriter, action string, body []byte) {
+func (h *handler) call(w http.ResponseWriter, action, region string, body []byte) {
 	var in struct {
-		Target, DocumentName, SessionID string
-		Parameters                      map[string][]string
-		InstanceID                      string `json:"InstanceId"`
-		InstanceOSUser, SSHPublicKey    string
-		Filters                         []struct {
+		Target, DocumentName, SessionID, Reason string
+		Parameters                              map[string][]string
+		InstanceID                              string `json:"InstanceId"`
+		InstanceOSUser, SSHPublicKey            string
+		Filters                                 []struct {
 			Key    string
 			Values []string
 		}
@@ -162,6 +163,9 @@ func (h *handler) call(w http.ResponseWriter, action string, body []byte) {
 			refuse(w, "InvalidDocument", err.Error())
 			return
 		}
+		h.g.mu.Lock()
+		h.g.started = append(h.g.started, Start{in.Target, in.DocumentName, region, in.Reason, in.Parameters})
+		h.g.mu.Unlock()
 		reply(w, map[string]any{"SessionId": id, "TokenValue": token, "StreamUrl": h.streamURL(id)})
 	case "ResumeSession":
 		token, err := h.g.ResumeSession(alias.SessionID)
@@ -241,7 +245,7 @@ func refuse(w http.ResponseWriter, code, message string) {
 
 // dataChannel relays between a WebSocket and a Conn.
 func (h *handler) dataChannel(w http.ResponseWriter, r *http.Request, id string) {
-	if signedFor(r) == "ssmmessages" {
+	if service, _ := signedFor(r); service == "ssmmessages" {
 		h.g.note("signed")
 	}
 	if r.URL.Query().Get("role") != "publish_subscribe" || r.URL.Query().Get("cell-number") != "AAEc+x=" {
