@@ -202,9 +202,9 @@ func portNumber(s string) (int, error) {
 const (
 	// endPatience is how long the session may take to end after a signal.
 	endPatience = 400 * time.Millisecond
-	// startPatience is how long one that has just been started may take to end, which
-	// is a call of AWS's API.
-	startPatience = 2 * time.Second
+	// startPatience is how long one that is being started may take to end: a second for
+	// AWS's answer, and a call of its API that takes as long.
+	startPatience = 2500 * time.Millisecond
 	// quietAfter is how long a server may be silent until a person is told.
 	quietAfter = 5 * time.Second
 )

@@ -371,6 +371,64 @@ func TestSSMEndsAtItsStart(t *testing.T) {
 	}
 }
 
+// Who ends it while AWS starts the session leaves none behind, if AWS answers within a
+// second; and does not wait for longer.
+func TestSSMEndsWhileAWSStarts(t *testing.T) {
+	t.Parallel()
+	ways := map[string][]string{
+		"ssm":         {"ssm", ssmNode},
+		"ssm --local": {"ssm", "--local", "0", "--remote", "1", "--sessions", "2", ssmNode},
+		"ssh":         {"ssh", "-F", "none", "ssm://me@" + ssmNode, "true"},
+	}
+	for way, args := range ways {
+		for _, how := range []string{"EOF", "TERM", "HUP", "INT", "TERM, and no answer"} {
+			if how == "EOF" && way != "ssm" {
+				continue // whose input it is not
+			}
+			t.Run(way+" "+how, func(t *testing.T) {
+				t.Parallel()
+				silent := how == "TERM, and no answer"
+				g := &ssmgw.Gateway{Slow: map[string]time.Duration{"ssm:StartSession": 500 * time.Millisecond}}
+				if silent {
+					g.Slow["ssm:StartSession"] = time.Hour
+				}
+				cmd := exec.Command("adit", args...)
+				cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+				in, err := cmd.StdinPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer in.Close()
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				g.Await(t, "StartSession", 1)
+				began := time.Now()
+				switch how {
+				case "EOF":
+					in.Close()
+				case "HUP":
+					cmd.Process.Signal(syscall.SIGHUP)
+				case "INT":
+					cmd.Process.Signal(syscall.SIGINT)
+				default:
+					cmd.Process.Signal(syscall.SIGTERM)
+				}
+				cmd.Wait()
+				if took := time.Since(began); took > 3*time.Second {
+					t.Errorf("it ended after %v", took)
+				}
+				if n := g.Live(); n != 0 && !silent {
+					t.Errorf("%d sessions live on: %q", n, g.Events())
+				}
+				if got := strings.Contains(strings.Join(g.Events(), " "), "TerminateSession"); got == silent {
+					t.Errorf("AWS was told to end it: %v\n%q", got, g.Events())
+				}
+			})
+		}
+	}
+}
+
 // What `adit doctor` makes of it when it does not work.
 func TestSSMDoctor(t *testing.T) {
 	t.Parallel()

@@ -83,6 +83,12 @@ func retryerOf(c *aws.Config) aws.RetryerV2 {
 // call calls an action. in becomes JSON, and the answer is read into out; nil drops
 // it. What may pass is tried again (retryerOf); ctx bounds it all.
 func (c *caller) call(ctx context.Context, action string, in, out any) error {
+	return c.callLate(ctx, 0, action, in, out)
+}
+
+// callLate is call that waits for the answer to a request, once that is on its way, for
+// a while after ctx has ended.
+func (c *caller) callLate(ctx context.Context, late time.Duration, action string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -94,7 +100,7 @@ func (c *caller) call(ctx context.Context, action string, in, out any) error {
 		if err != nil {
 			return err
 		}
-		err = c.attempt(ctx, action, body, out, map[string]string{
+		err = c.attempt(ctx, late, action, body, out, map[string]string{
 			"Amz-Sdk-Invocation-Id": id,
 			"Amz-Sdk-Request":       "attempt=" + strconv.Itoa(n) + "; max=" + strconv.Itoa(c.retryer.MaxAttempts()),
 		})
@@ -122,7 +128,7 @@ func (c *caller) call(ctx context.Context, action string, in, out any) error {
 }
 
 // attempt is one request.
-func (c *caller) attempt(ctx context.Context, action string, body []byte, out any, header map[string]string) error {
+func (c *caller) attempt(ctx context.Context, late time.Duration, action string, body []byte, out any, header map[string]string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.String(), bytes.NewReader(body))
@@ -146,6 +152,11 @@ func (c *caller) attempt(ctx context.Context, action string, body []byte, out an
 	hash := sha256.Sum256(body)
 	if err := v4.NewSigner().SignHTTP(ctx, credentials, request, hex.EncodeToString(hash[:]), c.service.host, c.region, c.now()); err != nil {
 		return fmt.Errorf("sign: %w", err)
+	}
+	if late > 0 {
+		sending, stop := outlast(ctx, late)
+		defer stop()
+		request = request.WithContext(sending)
 	}
 	response, err := c.aws.HTTPClient.Do(request)
 	if err != nil {

@@ -55,11 +55,17 @@ func Dial(ctx context.Context, c Config, o Options) (net.Conn, error) {
 	return s.Dial(ctx, o)
 }
 
-// Dial starts a session and connects to one port. ctx bounds that only. To close
-// the connection ends the session. A port of the node itself has a proper end of
-// stream in both directions' stead: when the target closes, Read returns io.EOF,
-// and the session is over. An end within 2 s of a WebSocket's is an error: what came
-// last may be lost with it.
+// Dial starts a session and connects to one port. ctx bounds that only, and a session that
+// AWS starts within a second of its end is ended again. To close the connection ends the
+// session. A port of the node itself has a proper end of stream in both directions' stead:
+// when the target closes, Read returns io.EOF, and the session is over.
+//
+// An end is an error where what came last may be missing: behind a gap, within 2 s of our
+// WebSocket's end, or while AWS's agent sends again what it had lost with its own. An agent
+// that is away from its last bytes until it gives up, 2 s after the target has closed,
+// can't be told from a target that had no more to say: who has to know sends its own end
+// over the connection, as SSH, TLS and databases do. Hosts behind the node have that by
+// themselves (smux), and so has a Tunnel: there an end that was not sent is an error.
 func (s *Service) Dial(ctx context.Context, o Options) (net.Conn, error) {
 	return s.dial(ctx, o, documentSSH)
 }
@@ -124,8 +130,7 @@ func (s *Service) start(ctx context.Context, o Options, forNode string) (*ssmses
 	}
 	in.Target = id
 	came := rec.stage("ssm:StartSession", id)
-	var started dataChannel
-	err = s.api.call(ctx, "StartSession", in, &started)
+	started, err := s.startSession(ctx, in)
 	came(err)
 	if err != nil {
 		return nil, s.startError(ctx, o.Target, id, err)
@@ -213,7 +218,7 @@ func (r *resumer) connect(ctx context.Context, again bool, blocked func() bool) 
 
 // terminate implements ssmsession.Options.Terminate.
 func (r *resumer) terminate(ctx context.Context) error {
-	return r.service.Load().api.call(ctx, "TerminateSession", &resumeSession{r.id}, nil)
+	return r.service.Load().terminate(ctx, r.id)
 }
 
 func newUUID() string {

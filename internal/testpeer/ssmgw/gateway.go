@@ -36,6 +36,9 @@ type Gateway struct {
 	// Latency is how long the API's calls are on their way. Those whose caller has gone
 	// by then do not arrive.
 	Latency time.Duration
+	// Slow is how long the answers to API actions, such as ssm:StartSession, are on their
+	// way. What was asked for is done before.
+	Slow map[string]time.Duration
 	// Farewell is what channel_closed says of sessions that TerminateSession ends.
 	Farewell string
 	// Authorize is told of keys that SendSSHPublicKey brings, as an instance with EC2

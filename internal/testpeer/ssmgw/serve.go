@@ -130,7 +130,25 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, code, message)
 		return
 	}
+	if d := h.g.Slow[verb]; d > 0 {
+		w = &slowWriter{w, r.Context(), time.After(d)}
+	}
 	h.call(w, action, region, body)
+}
+
+// slowWriter is an answer that takes its time.
+type slowWriter struct {
+	http.ResponseWriter
+	asked   context.Context // of who asks
+	arrival <-chan time.Time
+}
+
+func (w *slowWriter) Write(b []byte) (int, error) {
+	select {
+	case <-w.arrival:
+	case <-w.asked.Done():
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 func (h *handler) call(w http.ResponseWriter, action, region string, body []byte) {
