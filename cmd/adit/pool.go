@@ -130,7 +130,7 @@ func (p *pool) start(ctx context.Context, c *adit.Client, tracer trace.Tracer) e
 func (p *pool) keep(number int) {
 	pause, came, told := poolRetry, false, false
 	for {
-		m, err := p.connect()
+		m, final, err := p.connect()
 		if !came {
 			came = true
 			p.change(func() { p.coming-- })
@@ -157,7 +157,7 @@ func (p *pool) keep(number int) {
 			if time.Since(began) >= poolSteady {
 				pause = poolRetry
 			}
-		case final(err):
+		case final:
 			p.a.Notice(fmt.Sprintf("warning: session %d of %d is left out: %v", number, p.a.sessions, err))
 			return
 		case !told:
@@ -175,32 +175,29 @@ func (p *pool) keep(number int) {
 	}
 }
 
-// final reports whether it would be of no use to try again.
-func final(err error) bool {
-	_, login := errors.AsType[*adit.AuthError](err)
-	_, key := errors.AsType[*adit.HostKeyError](err)
-	return login || key
-}
-
 // connect makes a connection, one at a time: the agent starts them one after the
-// other anyway, and so does who has to confirm.
-func (p *pool) connect() (*member, error) {
+// other anyway, and so does who has to confirm. final says that it would be of no use to
+// try again.
+func (p *pool) connect() (m *member, final bool, err error) {
 	select {
 	case p.turn <- struct{}{}:
 		defer func() { <-p.turn }()
 	case <-p.lifetime.Done():
-		return nil, context.Cause(p.lifetime)
+		return nil, true, context.Cause(p.lifetime)
 	}
 	ctx, cancel := context.WithTimeoutCause(p.lifetime, poolLogin, fmt.Errorf("no login within %v", poolLogin))
 	defer cancel()
-	m := newMember()
-	var err error
+	p.a.pushing.mayPass() // of the login before
+	m = newMember()
 	m.client, err = adit.Dial(ctx, p.target, p.cfg)
 	p.a.pushing.remove(p.lifetime)() // the key, once it has done its duty
+	passes := p.a.pushing.mayPass()
 	if err != nil {
-		return nil, err
+		_, login := errors.AsType[*adit.AuthError](err)
+		_, key := errors.AsType[*adit.HostKeyError](err)
+		return nil, key || login && !passes, err
 	}
-	return m, nil
+	return m, false, nil
 }
 
 // change changes what is guarded by mu, and wakes who waits for it.

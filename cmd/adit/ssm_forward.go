@@ -119,10 +119,8 @@ func (a *ssmArgs) forward(ctx context.Context) error {
 		trace.Emit(tracer, event)
 		connections.Go(func() {
 			defer c.Close()
-			tunnel, release := sessions.take()
-			defer release()
 			var err error
-			event.Out, event.In, err = carry(ctx, tunnel.Dial, c.(*net.TCPConn))
+			event.Out, event.In, err = carry(ctx, sessions.Dial, c.(*net.TCPConn))
 			if err != nil && ctx.Err() == nil {
 				fmt.Fprintf(os.Stderr, "adit: warning: connection from %s to %s: %v\n", c.RemoteAddr(), to, err)
 				event.Err = err.Error()

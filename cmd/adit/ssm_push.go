@@ -156,6 +156,7 @@ type pushing struct {
 	mu     sync.Mutex
 	pushed []*ssm.Pushed // guarded by mu
 	failed []string      // guarded by mu: what might help where a push did not succeed
+	passes bool          // guarded by mu: another login may do better than the last one
 }
 
 // pushKey reads --push-key. The first one wins, as for all options.
@@ -266,10 +267,25 @@ func (p *pushing) open(ctx context.Context, way string) (gossh.Signer, error) {
 		if h := hint(err); h != "" {
 			p.failed = append(p.failed, h)
 		}
+		p.passes = p.passes || ssm.Temporary(err)
 		return nil, err
 	}
+	p.passes = true // what the server says of the key is another matter
 	p.pushed = append(p.pushed, pushed)
 	return signer, nil
+}
+
+// mayPass reports whether a login that was refused may be let in at another time: the push
+// was not refused for good. It begins anew.
+func (p *pushing) mayPass() bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	passes := p.passes
+	p.passes = false
+	return passes
 }
 
 // remove begins to take the keys back: the login is over, well or not. It returns what

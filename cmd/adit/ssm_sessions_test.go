@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -341,5 +342,157 @@ func TestSSMForwardInterruptedAtItsStart(t *testing.T) {
 	}
 	if n := g.Live(); n != 0 {
 		t.Errorf("%d sessions live on", n)
+	}
+}
+
+// A session whose key AWS does not take now, or the server, is tried again; one whose key
+// AWS never takes is left out.
+func TestSSMPoolPushesAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		trouble string
+		said    string
+		want    int // sessions that carry something
+	}{
+		"for now":    {"ThrottlingException Rate exceeded", `(adit: warning: session 2 of 2 is not there, and is tried again: )`, 2},
+		"for good":   {"AccessDeniedException no", `(adit: warning: session 2 of 2 is left out: )`, 1},
+		"the server": {"", `(adit: warning: session 2 of 2 is not there, and is tried again: )`, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPushable(t)
+			target := testpeer.HashTarget(t)
+			p.gateway.Trouble = func(verb string, times int) string {
+				if verb == "ec2-instance-connect:SendSSHPublicKey" && times == 2 {
+					return c.trouble
+				}
+				return ""
+			}
+			if authorize, calls := p.gateway.Authorize, new(atomic.Int64); c.trouble == "" {
+				p.gateway.Authorize = func(user, key string) {
+					if calls.Add(1) != 2 {
+						authorize(user, key)
+					}
+				}
+			}
+			cmd := exec.Command("adit", "ssh", "-F", "none", "-p", strconv.Itoa(p.server.Port()), "-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes",
+				"--push-key", "eic", "-N", "-L", "0:"+target.Addr, "ssm://"+p.User+"@"+ssmNode+"?sessions=2")
+			cmd.Env = append(os.Environ(), append(ssmEnv(t, p.gateway), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+			var said lockedBuffer
+			cmd.Stderr = &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Wait()
+			defer cmd.Process.Signal(syscall.SIGTERM)
+			addr := said.await(t, sshForwarding)
+			said.await(t, regexp.MustCompile(c.said))
+			if c.want == 2 {
+				p.gateway.Await(t, "SendSSHPublicKey", 3) // a second later
+				p.gateway.Await(t, "open", 3)
+			}
+			limit := time.After(patience)
+			for downloads(t, addr, 4, 100_000); busy(p.gateway, 100_000) < c.want; downloads(t, addr, 4, 100_000) {
+				select { // it logs in
+				case <-limit:
+					t.Fatalf("%d sessions carried a download, want %d: %v", busy(p.gateway, 100_000), c.want, p.gateway.Carried())
+				default:
+				}
+			}
+			if c.want == 1 && strings.Count(strings.Join(p.gateway.Events(), " "), "SendSSHPublicKey") != 2 {
+				t.Errorf("it was tried again: %q", p.gateway.Events())
+			}
+		})
+	}
+}
+
+// A session of --local that AWS does not start now is tried again, and carries its part
+// once it is there.
+func TestSSMForwardTriesAgain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		trouble, said string
+		want          int
+	}{
+		"for now":  {"ThrottlingException Rate exceeded", "session [23] of 3 is not there, and is tried again: ", 3},
+		"for good": {"AccessDeniedException no", "session [23] of 3 is left out: ", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			target := testpeer.HashTarget(t)
+			g := &ssmgw.Gateway{Trouble: func(verb string, times int) string {
+				if verb == "ssm:StartSession" && times == 3 {
+					return c.trouble
+				}
+				return ""
+			}}
+			cmd := exec.Command("adit", "ssm", "--sessions", "3", "--local", "0", "--remote", target.Addr, ssmNode)
+			cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+			var said lockedBuffer
+			cmd.Stderr = &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Wait()
+			defer cmd.Process.Signal(syscall.SIGTERM)
+			said.await(t, regexp.MustCompile("(adit: warning: "+c.said+")"))
+			addr := said.await(t, regexp.MustCompile(`adit: forwarding (127\.0\.0\.1:\d+) to `))
+			g.Await(t, "open", c.want)
+			limit := time.After(patience)
+			for downloads(t, addr, 6, 50_000); busy(g, 50_000) < c.want; downloads(t, addr, 6, 50_000) {
+				select { // it does its handshake
+				case <-limit:
+					t.Fatalf("%d sessions carried a download, want %d: %v", busy(g, 50_000), c.want, g.Carried())
+				default:
+				}
+			}
+			if n := len(g.Started()); n != c.want {
+				t.Errorf("%d sessions were started, want %d", n, c.want)
+			}
+		})
+	}
+}
+
+// A connection whose session has ended, and can't be replaced, takes another one.
+func TestSSMForwardTakesAnotherSession(t *testing.T) {
+	t.Parallel()
+	echo := testpeer.EchoTarget(t)
+	g := &ssmgw.Gateway{Trouble: func(verb string, times int) string {
+		if verb == "ssm:StartSession" && times > 2 {
+			return "AccessDeniedException no"
+		}
+		return ""
+	}}
+	cmd := exec.Command("adit", "ssm", "--sessions", "2", "--local", "0", "--remote", echo.Addr, ssmNode)
+	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
+	addr := started(t, cmd, forwardingTo)
+	ended := make(chan error, 2)
+	for range 2 { // one over each
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, "x")
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		go func() { // ends with c
+			_, err := c.Read(make([]byte, 1))
+			ended <- err
+		}()
+	}
+	g.TerminateSession("tester-0000000000000002")
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "connection reset") {
+		t.Errorf("a connection whose session was ended: %v, want a reset", err)
+	}
+	for range 4 {
+		if got := exchange(t, addr, "over there"); got != "over there" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if n := strings.Count(strings.Join(g.Events(), " "), "StartSession"); n < 3 {
+		t.Errorf("no session was asked for in place of the one that ended: %q", g.Events())
 	}
 }

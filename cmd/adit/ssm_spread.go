@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"net"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/adit-ssh/adit/dial/ssm"
 )
@@ -15,67 +17,151 @@ import (
 const maxSessions = 16
 
 // spread is the sessions of --local. Each connection goes over the one that has the
-// fewest.
+// fewest. One that has ended is replaced by the next connection that takes it.
+//
+// Goroutines: one for each session that did not start at first, which tries again. close
+// waits for them.
 type spread struct {
-	tunnels []*ssm.Tunnel // immutable
+	// Immutable.
+	a        *ssmArgs
+	service  *ssm.Service
+	lifetime context.Context
+	stop     context.CancelFunc
 
-	mu   sync.Mutex
-	busy []int // guarded by mu: connections of each
-	last int   // guarded by mu: whose turn it was
+	mu       sync.Mutex
+	sessions []*spreadSession // guarded by mu, as all below
+	last     *spreadSession   // whose turn it was
+
+	trying sync.WaitGroup
 }
 
-// startSpread starts all sessions. The first must work; of others that don't, the
-// person is told.
+// spreadSession is one of them.
+type spreadSession struct {
+	*ssm.Tunnel
+	busy int // connections; guarded by spread.mu
+}
+
+// startSpread starts all sessions. The first must work; others that don't are tried again,
+// unless AWS refuses them for good.
 func (a *ssmArgs) startSpread(ctx context.Context, s *ssm.Service) (*spread, error) {
 	first, err := s.Tunnel(ctx, a.options)
 	if err != nil {
 		return nil, err
 	}
-	all := []*ssm.Tunnel{first}
-	if first.Shared() {
-		more := make([]*ssm.Tunnel, a.sessions-1)
-		errs := make([]error, len(more))
-		var starting sync.WaitGroup
-		for i := range more {
-			starting.Go(func() { more[i], errs[i] = s.Tunnel(ctx, a.options) })
-		}
-		starting.Wait()
-		for i, t := range more {
-			if errs[i] == nil {
-				all = append(all, t)
-			}
-		}
-		if missing := len(more) + 1 - len(all); missing > 0 && ctx.Err() == nil {
-			fmt.Fprintf(os.Stderr, "adit: warning: %d of %d sessions are left out: %v\n", missing, a.sessions, errors.Join(errs...))
-		}
+	p := &spread{a: a, service: s, sessions: []*spreadSession{{Tunnel: first}}}
+	p.lifetime, p.stop = context.WithCancel(ctx)
+	if !first.Shared() {
+		return p, nil // each connection has one of its own
 	}
-	return &spread{tunnels: all, busy: make([]int, len(all))}, nil
+	var starting sync.WaitGroup
+	for n := 2; n <= a.sessions; n++ {
+		starting.Add(1)
+		p.trying.Go(func() { p.add(n, sync.OnceFunc(starting.Done)) })
+	}
+	starting.Wait()
+	return p, nil
 }
 
-// take chooses a session for a connection, whose end release tells.
-func (s *spread) take() (t *ssm.Tunnel, release func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	best := (s.last + 1) % len(s.busy)
-	for i := range s.busy {
-		if next := (best + i) % len(s.busy); s.busy[next] < s.busy[best] {
-			best = next
+// add starts one more session, for as long as it takes. tried is called after the first
+// attempt.
+func (p *spread) add(number int, tried func()) {
+	defer tried()
+	for pause, told := poolRetry, false; ; pause = min(2*pause, poolRetryMost) {
+		t, err := p.service.Tunnel(p.lifetime, p.a.options)
+		switch {
+		case err == nil:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.sessions = append(p.sessions, &spreadSession{Tunnel: t})
+			return
+		case p.lifetime.Err() != nil:
+			return
+		case !ssm.Temporary(err):
+			fmt.Fprintf(os.Stderr, "adit: warning: session %d of %d is left out: %v\n", number, p.a.sessions, err)
+			return
+		case !told:
+			told = true
+			fmt.Fprintf(os.Stderr, "adit: warning: session %d of %d is not there, and is tried again: %v\n", number, p.a.sessions, err)
+		}
+		tried()
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-p.lifetime.Done():
+			timer.Stop()
+			return
 		}
 	}
-	s.last = best
-	s.busy[best]++
-	return s.tunnels[best], func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.busy[best]--
+}
+
+// Dial opens a connection over one of the sessions: another one if the first that it
+// takes has ended and can't be replaced.
+func (p *spread) Dial(ctx context.Context) (net.Conn, error) {
+	var failed []*spreadSession
+	for {
+		s := p.take(failed)
+		c, err := s.Dial(ctx)
+		if err == nil {
+			return &spreadConn{c, sync.OnceFunc(func() { p.release(s) })}, nil
+		}
+		p.release(s)
+		if failed = append(failed, s); ctx.Err() != nil || !p.has(failed) {
+			return nil, err
+		}
 	}
+}
+
+// has reports whether there are sessions other than these.
+func (p *spread) has(failed []*spreadSession) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.sessions) > len(failed)
+}
+
+// take chooses a session for a connection, which is not one of those that failed.
+func (p *spread) take(failed []*spreadSession) (best *spreadSession) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	after := slices.Index(p.sessions, p.last) + 1
+	for i := range p.sessions {
+		s := p.sessions[(after+i)%len(p.sessions)]
+		if !slices.Contains(failed, s) && (best == nil || s.busy < best.busy) {
+			best = s
+		}
+	}
+	p.last = best
+	best.busy++
+	return best
+}
+
+func (p *spread) release(s *spreadSession) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.busy--
+}
+
+// spreadConn tells its session that it has ended.
+type spreadConn struct {
+	net.Conn
+	release func()
+}
+
+// Close implements net.Conn.
+func (c *spreadConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
 }
 
 // close ends all sessions, together.
-func (s *spread) close() {
+func (p *spread) close() {
+	p.stop()
+	p.trying.Wait()
+	p.mu.Lock()
+	sessions := p.sessions
+	p.mu.Unlock()
 	var ending sync.WaitGroup
-	for _, t := range s.tunnels {
-		ending.Go(func() { t.Close() })
+	for _, s := range sessions {
+		ending.Go(func() { s.Close() })
 	}
 	ending.Wait()
 }

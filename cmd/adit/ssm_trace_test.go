@@ -137,25 +137,54 @@ func exchange(t *testing.T, addr, text string) string {
 	return string(got)
 }
 
-// --local tells who connected, and how much went each way; a signal leaves a whole
-// file.
+// --local tells who connected, and how much went each way; each session is a connection
+// of its own, one for each client where the agent can't share one; a signal leaves a
+// whole file.
 func TestSSMForwardTrace(t *testing.T) {
 	t.Parallel()
 	echo := testpeer.EchoTarget(t)
 	_, port, _ := strings.Cut(echo.Addr, ":")
-	name := filepath.Join(t.TempDir(), "forward.jsonl")
-	cmd := exec.Command("adit", "ssm", "--trace", name, "--local", "0", "--remote", port, ssmNode)
-	cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{})...)
-	addr := started(t, cmd, forwardingTo)
-	if got := exchange(t, addr, "over there"); got != "over there" {
-		t.Errorf("got %q", got)
-	}
-	cmd.Process.Signal(syscall.SIGHUP)
-	cmd.Wait()
-	all := readEntries(t, name)
-	for _, texts := range [][]string{{"what=listen"}, {"what=accept", "originator=127.0.0.1:"}, {"what=done", "bytes out=10", "bytes in=10"}, {"connection:end"}} {
-		if countLines(all, texts...) != 1 {
-			t.Errorf("%d lines with %q, want 1", countLines(all, texts...), texts)
-		}
+	for _, c := range []struct {
+		name, sessions, version string
+		clients, want           int // connections in the trace besides the program's
+	}{
+		{"one", "1", "", 1, 1},
+		{"three", "3", "", 3, 3},
+		{"one each", "1", "3.0.196.0", 2, 3}, // and one that showed it
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			name := filepath.Join(t.TempDir(), "forward.jsonl")
+			cmd := exec.Command("adit", "ssm", "--trace", name, "--sessions", c.sessions, "--local", "0", "--remote", port, ssmNode)
+			cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{Agent: ssmgw.Agent{Version: c.version}})...)
+			addr := started(t, cmd, forwardingTo)
+			for range c.clients {
+				if got := exchange(t, addr, "over there"); got != "over there" {
+					t.Errorf("got %q", got)
+				}
+			}
+			cmd.Process.Signal(syscall.SIGHUP)
+			cmd.Wait()
+			all := readEntries(t, name)
+			for _, l := range []struct {
+				want  int
+				texts []string
+			}{
+				{1, []string{"what=listen"}}, {c.clients, []string{"what=accept", "originator=127.0.0.1:"}}, {c.clients, []string{"what=done", "bytes out=10", "bytes in=10"}},
+				{1 + c.want, []string{"connection:start role=ssm target=" + ssmNode}}, {1 + c.want, []string{"connection:end"}},
+			} {
+				if n := countLines(all, l.texts...); n != l.want {
+					t.Errorf("%d lines with %q, want %d", n, l.texts, l.want)
+				}
+			}
+			if n := countLines(all, "#1 ", "_stream_data"); n != 0 {
+				t.Errorf("%d messages of sessions are the program's", n)
+			}
+			for n := range c.want {
+				if countLines(all, "#"+strconv.Itoa(2+n)+" ", "output_stream_data") == 0 {
+					t.Errorf("session %d has no messages", n+1)
+				}
+			}
+		})
 	}
 }

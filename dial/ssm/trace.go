@@ -22,6 +22,34 @@ type recorder struct {
 
 func newRecorder(ctx context.Context) *recorder { return &recorder{tracer: trace.FromContext(ctx)} }
 
+// span is one of several sessions, as a connection of its own in a trace.
+type span struct {
+	tracer trace.Tracer
+	began  time.Time
+}
+
+// newSpan begins one for a session that ctx is to start: what it returns has its Tracer.
+func newSpan(ctx context.Context, target string) (context.Context, *span) {
+	tracer := trace.FromContext(ctx)
+	if tracer == nil {
+		return ctx, nil
+	}
+	s := &span{trace.Branch(tracer), time.Now()}
+	trace.Emit(s.tracer, trace.ConnStart{Role: "ssm", Target: target})
+	return trace.NewContext(ctx, s.tracer), s
+}
+
+func (s *span) end(err error) {
+	if s == nil {
+		return
+	}
+	e := trace.ConnEnd{Took: time.Since(s.began)}
+	if err != nil {
+		e.Err = (&Error{Err: err}).reason()
+	}
+	trace.Emit(s.tracer, e)
+}
+
 // stage begins a step; what it returns ends it.
 func (r *recorder) stage(name, about string) (end func(error)) {
 	if r.tracer == nil {

@@ -29,6 +29,7 @@ type mux struct {
 	session *ssmsession.Session
 	smux    *smux.Session
 	explain func(error) error // makes what ended the session an Error
+	telling sync.WaitGroup    // of a trace that the session has ended
 }
 
 func (s *Service) newMux(session *ssmsession.Session, target string) (*mux, error) {
@@ -37,7 +38,16 @@ func (s *Service) newMux(session *ssmsession.Session, target string) (*mux, erro
 		session.Close()
 		return nil, err
 	}
-	return &mux{session, m, func(err error) error { return s.fail("session with", target, err) }}, nil
+	return &mux{session: session, smux: m, explain: func(err error) error { return s.fail("session with", target, err) }}, nil
+}
+
+// traced has the end of the session in a trace. close waits for that.
+func (m *mux) traced(s *span) *mux {
+	m.telling.Go(func() {
+		<-m.session.Done()
+		s.end(m.session.Err())
+	})
+	return m
 }
 
 func (m *mux) open() (net.Conn, error) {
@@ -54,13 +64,14 @@ func (m *mux) alive() bool {
 	case <-m.session.Done():
 		return false
 	default:
-		return !m.smux.IsClosed()
+		return m.session.Err() == nil && !m.smux.IsClosed()
 	}
 }
 
 func (m *mux) close() error {
 	err := m.session.Close()
 	m.smux.Close()
+	m.telling.Wait()
 	return err
 }
 
@@ -140,19 +151,60 @@ type Tunnel struct {
 }
 
 // Tunnel starts a session, so that what is wrong shows now. Its sessions are
-// replaced when they end.
+// replaced when they end. In a trace each is a connection of its own.
 func (s *Service) Tunnel(ctx context.Context, o Options) (*Tunnel, error) {
 	t := &Tunnel{service: s, o: o}
-	session, err := s.start(ctx, o, documentForward)
+	m, err := t.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !session.Multiplexed() {
-		session.Close() // one for each connection is started then
-		return t, nil
+	t.mux = m
+	return t, nil
+}
+
+// start starts a session; nil without an error if the agent does not multiplex, so that
+// one for each connection is started then.
+func (t *Tunnel) start(ctx context.Context) (*mux, error) {
+	ctx, span := newSpan(ctx, t.o.Target)
+	session, err := t.service.start(ctx, t.o, documentForward)
+	if err != nil {
+		span.end(err)
+		return nil, err
 	}
-	t.mux, err = s.newMux(session, o.Target)
-	return t, s.fail("smux", o.Target, err)
+	if !session.Multiplexed() {
+		session.Close()
+		span.end(nil)
+		return nil, nil
+	}
+	m, err := t.service.newMux(session, t.o.Target)
+	if err != nil {
+		span.end(err)
+		return nil, t.service.fail("smux", t.o.Target, err)
+	}
+	return m.traced(span), nil
+}
+
+// alone opens a connection with a session of its own.
+func (t *Tunnel) alone(ctx context.Context) (net.Conn, error) {
+	ctx, span := newSpan(ctx, t.o.Target)
+	c, err := t.service.dial(ctx, t.o, documentForward)
+	if err != nil {
+		span.end(err)
+		return nil, err
+	}
+	return &aloneConn{Conn: c, end: sync.OnceFunc(func() { span.end(nil) })}, nil
+}
+
+// aloneConn tells a trace of its end.
+type aloneConn struct {
+	net.Conn
+	end func()
+}
+
+// Close implements net.Conn.
+func (c *aloneConn) Close() error {
+	defer c.end()
+	return c.Conn.Close()
 }
 
 // Shared reports whether connections go over one session together. Where they do
@@ -184,7 +236,7 @@ func (t *Tunnel) Dial(ctx context.Context) (net.Conn, error) {
 			continue
 		case m == nil && wait == nil:
 			t.mu.Unlock()
-			return t.service.dial(ctx, t.o, documentForward)
+			return t.alone(ctx)
 		case wait == nil:
 			done := make(chan struct{})
 			t.opening = done
@@ -211,15 +263,10 @@ func (t *Tunnel) Dial(ctx context.Context) (net.Conn, error) {
 // renew starts a session in place of one that has ended.
 func (t *Tunnel) renew(ctx context.Context, old *mux) error {
 	old.close()
-	session, err := t.service.start(ctx, t.o, documentForward)
-	if err != nil {
-		return err
+	m, err := t.start(ctx)
+	if err == nil && m == nil {
+		err = fmt.Errorf("the agent of %s no longer multiplexes", t.o.Target)
 	}
-	if !session.Multiplexed() {
-		session.Close()
-		return fmt.Errorf("the agent of %s no longer multiplexes", t.o.Target)
-	}
-	m, err := t.service.newMux(session, t.o.Target)
 	if err != nil {
 		return err
 	}

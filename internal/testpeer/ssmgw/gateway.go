@@ -33,6 +33,10 @@ type Gateway struct {
 	// Refuse has the errors of API actions, such as ssm:StartSession, that fail: a code,
 	// a blank and a message.
 	Refuse map[string]string
+	// Trouble is asked about each call of an API action, such as ssm:StartSession, and how
+	// many there were with it: what it returns is as in Refuse, "" lets the call be. Nil is
+	// no trouble.
+	Trouble func(verb string, times int) string
 	// Latency is how long the API's calls are on their way. Those whose caller has gone
 	// by then do not arrive.
 	Latency time.Duration
@@ -57,7 +61,8 @@ type Gateway struct {
 	pushed   []PushedKey
 	commands []*command
 	started  []Start
-	failures int // of ResumeSession
+	calls    map[string]int // by action
+	failures int            // of ResumeSession
 	conns    []*Conn
 	noted    chan struct{} // closed at the next event; nil if nobody waits
 
@@ -148,6 +153,21 @@ func (g *Gateway) Events() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]string(nil), g.events...)
+}
+
+// trouble counts a call and asks Trouble about it.
+func (g *Gateway) trouble(verb string) string {
+	g.mu.Lock()
+	if g.calls == nil {
+		g.calls = map[string]int{}
+	}
+	g.calls[verb]++
+	n := g.calls[verb]
+	g.mu.Unlock()
+	if g.Trouble == nil {
+		return ""
+	}
+	return g.Trouble(verb, n)
 }
 
 // Started are the calls of StartSession that were good, in order.

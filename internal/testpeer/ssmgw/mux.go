@@ -49,9 +49,13 @@ func (p *muxPipe) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. Once the session is to end nothing more is sent, no end of a
+// stream either.
 func (p *muxPipe) Write(b []byte) (n int, err error) {
 	for n < len(b) {
+		if p.w.lifetime.Err() != nil {
+			return n, io.ErrClosedPipe
+		}
 		k := min(len(b)-n, p.w.Payload)
 		p.w.send(kindData, b[n:n+k])
 		n += k

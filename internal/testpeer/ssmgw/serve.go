@@ -126,9 +126,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			" on resource: arn:aws:ec2:eu-central-1:123456789012:instance/i-0123456789abcdef0 because no identity-based policy allows the "+verb+" action")
 		return
 	}
-	if code, message, ok := strings.Cut(h.g.Refuse[verb], " "); ok {
-		refuse(w, code, message)
-		return
+	for _, refusal := range []string{h.g.Refuse[verb], h.g.trouble(verb)} {
+		if code, message, ok := strings.Cut(refusal, " "); ok {
+			refuse(w, code, message)
+			return
+		}
 	}
 	if d := h.g.Slow[verb]; d > 0 {
 		w = &slowWriter{w, r.Context(), time.After(d)}
