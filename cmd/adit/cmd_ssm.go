@@ -145,7 +145,7 @@ func (a *ssmArgs) programFlags(f *pflag.FlagSet) {
 func (a *ssmArgs) flags(f *pflag.FlagSet) {
 	a.configFlags(f)
 	f.StringVar(&a.config.EndpointMessages, "endpoint-ssmmessages", "", "URL that data channels are opened at, such as a VPC endpoint's")
-	f.StringVar(&a.options.Document, "document", "", "the session's document, of type Port (default AWS's own)")
+	f.StringVar(&a.options.Document, "document", "", "the session's document, of type Port (default AWS's own); one of yours has PORT and --remote by --parameter only")
 	f.StringArrayVar(&a.parameters, "parameter", nil, "a parameter of the document, NAME=VALUE")
 	f.IntVar(&a.options.MaxChunk, "max-payload", 0, "bytes in a message, 1024 to 65536; bulk data grows to it (default 16384)")
 	f.IntVar(&a.sessions, "sessions", 1, "with --local, and as adit ssh's ProxyCommand: connections are spread over so many sessions, 1 to 16")

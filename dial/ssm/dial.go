@@ -32,7 +32,8 @@ type Options struct {
 	// itself.
 	Host string
 	// Document is the session's document; "" is AWS's own for what is to be
-	// reached. Parameters go before those that Port and Host make.
+	// reached. Parameters go before those that Port and Host make for AWS's documents;
+	// others have no other ones.
 	Document   string
 	Parameters map[string][]string
 	// Reason is kept with the session, for who reads the account's logs.
@@ -158,9 +159,19 @@ func (o *Options) input(forNode string) (*startSession, error) {
 	in := &startSession{DocumentName: o.Document, Parameters: map[string][]string{}, Reason: o.Reason}
 	if o.Document == "" {
 		in.DocumentName = forNode
-		in.Parameters["portNumber"] = []string{strconv.Itoa(port)}
 		if o.Host != "" {
 			in.DocumentName = documentRemote
+		}
+	}
+	switch in.DocumentName {
+	case documentSSH, documentForward:
+		if o.Host != "" {
+			return nil, fmt.Errorf("the document %s reaches ports of the node alone, and not %s: it is %s that does", o.Document, o.Host, documentRemote)
+		}
+		in.Parameters["portNumber"] = []string{strconv.Itoa(port)}
+	case documentRemote:
+		in.Parameters["portNumber"] = []string{strconv.Itoa(port)}
+		if o.Host != "" {
 			in.Parameters["host"] = []string{o.Host}
 		}
 	}
