@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
@@ -12,7 +11,7 @@ import (
 // Credentials expire while a session lives, and are others when it is resumed: they are
 // read anew for each attempt.
 func TestResumeWithOtherCredentials(t *testing.T) {
-	g := &ssmgw.Gateway{Faults: ssmgw.Faults{CloseAfter: 200_000, Closes: 1, Delay: time.Millisecond}}
+	g := &ssmgw.Gateway{Faults: ssmgw.Faults{CloseAfter: 5000, Closes: 1}}
 	serve(t, g)
 	file := filepath.Join(t.TempDir(), "credentials")
 	write := func(key string) {
@@ -41,7 +40,7 @@ func TestResumeWithOtherCredentials(t *testing.T) {
 		g.Await(t, "ResumeSession", 2) // else the first ones would have done
 		write(ssmgw.AccessKey)
 	}()
-	roundTrip(t, c, 500_000)
+	roundTrip(t, c, 10_000)
 	resumed := 0
 	for _, e := range g.Events() {
 		if e == "ResumeSession" {
