@@ -328,7 +328,7 @@ func TestSSMAliasCompletion(t *testing.T) {
 	if got := complete(""); regexp.MustCompile(`(?m)^(jumped|plain|name-\*|bad|guarded)\t(i-0000000000000000[0-9]|)$`).MatchString(got) {
 		t.Errorf("of what is no alias:\n%s", got)
 	}
-	a.g.Deny = []string{"ssm:DescribeInstanceInformation"}
+	a.env = append(a.env, "AWS_ENDPOINT_URL_SSM=http://"+testpeer.RefusedAddr(t))
 	if got := complete("o"); !strings.HasPrefix(got, "other\tfront\n") {
 		t.Errorf("without AWS:\n%s", got)
 	}
