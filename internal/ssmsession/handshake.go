@@ -40,7 +40,7 @@ func (s *Session) handshakeRequestLocked(payload []byte) error {
 			answer.ClientVersion = ssmwire.ClientRaw
 		}
 	}
-	s.out.controlLocked(ssmwire.PayloadHandshakeResponse, answer.Marshal())
+	s.answer = s.out.controlLocked(ssmwire.PayloadHandshakeResponse, answer.Marshal())
 	s.wakeWriter()
 	s.refusal = refusal
 	return nil
@@ -74,6 +74,9 @@ func (s *Session) handshakeCompleteLocked(payload []byte) error {
 		return &ProtocolError{err}
 	}
 	s.customer = c.CustomerMessage
+	// Our answer has come, whether or not its ack does. How long this took is all that
+	// is known of the network if we send nothing more.
+	s.out.ackedLocked(s.answer.sequence, s.now())
 	s.state, s.opened = stateOpen, true
 	close(s.ready)
 	s.wakeWriter()

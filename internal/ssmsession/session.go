@@ -145,11 +145,12 @@ type Session struct {
 	err      error // why it ended; nil is the target's EOF, or Close
 	opened   bool  // the handshake went well, once
 	greeted  bool
-	refusal  error // that we told the agent
-	closing  bool  // Close was called
-	over     bool  // the other side has ended it, or knows that it has ended
-	cut      bool  // this WebSocket is given up
-	blocked  bool  // the reader waits for Read
+	refusal  error    // that we told the agent
+	answer   *message // to the handshake request
+	closing  bool     // Close was called
+	over     bool     // the other side has ended it, or knows that it has ended
+	cut      bool     // this WebSocket is given up
+	blocked  bool     // the reader waits for Read
 	in       receiver
 	out      sender
 	kind     ssmwire.SessionType

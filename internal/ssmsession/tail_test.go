@@ -153,6 +153,30 @@ func TestEndBehindWhatIsSentAgain(t *testing.T) {
 	}
 }
 
+// What completes the handshake tells how far the agent is, even if its ack is lost.
+func TestEndAfterALostAck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newScript(t)
+		p.greet(greeting)
+		done := make(chan error, 1)
+		go func() { done <- p.start(Options{}) }()
+		p.wantInputs("greeted", 0)
+		<-time.After(50 * time.Millisecond)
+		p.output(1, ssmwire.PayloadHandshakeComplete, `{}`)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		defer p.s.Close()
+		<-time.After(rtoMax)
+		p.wantInputs("what has come is not sent again")
+		p.made(1, 999)
+		p.control(ssmwire.ChannelClosed, `{"Output":""}`)
+		if _, err := io.ReadAll(p.s); !errors.Is(err, errResent) {
+			t.Errorf("%v, want %v", err, errResent)
+		}
+	})
+}
+
 // made sends a message of data that the agent made at a time of its own.
 func (p *script) made(sequence, ms int64) { p.madeOf(sequence, ms, []byte("x")) }
 
