@@ -1,6 +1,7 @@
 # A local forward with paramiko. Arguments: server host, port, user, key file,
 # known_hosts file, target host, port, rekey bytes (0 for the default), 1 to
 # compress.
+import concurrent.futures
 import socket
 import sys
 import threading
@@ -12,7 +13,23 @@ server = (host, int(port))
 target = (to_host, int(to_port))
 
 known = paramiko.HostKeys(hosts).lookup("[%s]:%d" % server)
-transport = paramiko.Transport(server)
+
+
+class Transport(paramiko.Transport):
+    """Answers a channel's close from another thread. Its own would wait, amid a key
+    exchange, for what only itself can read (paramiko's issue 822)."""
+
+    answers = concurrent.futures.ThreadPoolExecutor(1)
+
+    def _send_user_message(self, data):
+        send = super()._send_user_message
+        if threading.current_thread() is self:
+            self.answers.submit(send, data)
+        else:
+            send(data)
+
+
+transport = Transport(server)
 if int(rekey) > 0:
     transport.packetizer.REKEY_BYTES = int(rekey)
 if compress == "1":
