@@ -49,6 +49,11 @@ const (
 // start begins the first epoch: the first data has come.
 func (t *tuner) start(now time.Time) { t.since = now }
 
+// bulk reports whether much was taken lately.
+func (t *tuner) bulk(now time.Time) bool {
+	return t.rate >= bulkRate && now.Sub(t.since) < mixedTime
+}
+
 // note adds n bytes that the application took and returns the window that is
 // wanted now, at most widest.
 func (t *tuner) note(now time.Time, n int, e epoch, window, widest uint32) uint32 {

@@ -81,6 +81,9 @@ const (
 	smallData  = 1 << 10
 	mixedTime  = 2 * time.Second
 	mixedAfter = 3
+	// bulkRate is what makes a channel one with bulk, for mixedTime, in bytes a
+	// second: its own small pieces wait behind nothing but itself.
+	bulkRate = 4 << 20
 	// maxSlices is how many payloads are collected for one write to a sink.
 	maxSlices = 64
 )
@@ -348,8 +351,8 @@ func (m *Mux) giveBack(n int64) {
 }
 
 // small notes that a channel without bulk received small data.
-func (m *Mux) small() {
-	now := time.Now().UnixNano()
+func (m *Mux) small(at time.Time) {
+	now := at.UnixNano()
 	if now-m.smallAt >= int64(mixedTime) {
 		m.smalls = 0
 	}

@@ -17,15 +17,18 @@ type pacer struct {
 	tuner tuner
 	full  uint32 // the peer's window, bytes
 	ahead uint32 // how much may be on its way, bytes; 0: not known yet
+	grain uint32 // what the peer takes at least before it grants as much, bytes
 }
 
 const (
 	// paceSlack is the time that the peer may take to notice and to answer. It
 	// is shorter than slack, for here it is all delay.
 	paceSlack = 50 * time.Microsecond
-	// paceFloor is the least that may be on its way, in bytes: twice what sshd
-	// takes before it grants more, three packets of 32 KiB.
-	paceFloor = 192 << 10
+	// paceFloor is the least that may be on its way, in bytes: twice paceGrain, which
+	// is what sshd takes before it grants more, three packets of 32 KiB. Others take
+	// half their window, which must be on its way beside the rest.
+	paceFloor = 2 * paceGrain
+	paceGrain = 96 << 10
 	// paceHold is how long, beside two round trips, a peer may grant nothing
 	// before its window is taken to be what is left of it.
 	paceHold = 5 * time.Millisecond
@@ -41,20 +44,21 @@ func (p *pacer) granted(now time.Time, n, left uint32, rtt time.Duration) {
 	if p.ahead == 0 {
 		p.ahead = p.full
 	}
+	if p.grain == 0 || n < p.grain {
+		p.grain = n
+	}
+	p.grain += min(n-p.grain, p.grain/8+1) // what was once small may not be so now
 	p.ahead = p.tuner.note(now, int(n), epoch{rtt, paceFloor, paceSlack}, p.ahead, p.full)
 }
 
 // room returns how much of what is left of the peer's window may be sent.
 func (p *pacer) room(left uint32) uint32 {
 	p.full = max(p.full, left)
-	onWay := p.full - left
-	switch {
-	case p.ahead == 0:
+	if p.ahead == 0 {
 		return left
-	case onWay >= p.ahead:
-		return 0
 	}
-	return min(left, p.ahead-onWay)
+	onWay, most := uint64(p.full-left), uint64(p.ahead)+uint64(max(p.grain, paceGrain)-paceGrain)
+	return uint32(min(uint64(left), most-min(most, onWay)))
 }
 
 // held says that the peer granted nothing while it should have.

@@ -1,9 +1,12 @@
 package mux
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // taker is a fluid model of a peer whose application takes so many bytes a
@@ -70,6 +73,9 @@ func TestPacerKeepsTheWayShortAndFull(t *testing.T) {
 		{"sshd on loopback", taker{600 * mib, 50 * time.Microsecond, 2 * mib, 96 << 10}, 400 << 10},
 		{"sshd on loopback, busy", taker{100 * mib, 50 * time.Microsecond, 2 * mib, 96 << 10}, 256 << 10},
 		{"a thin line, 20 ms", taker{12 * mib, 20 * time.Millisecond, 2 * mib, 96 << 10}, 600 << 10},
+		{"a peer that grants half its window, busy", taker{100 * mib, 200 * time.Microsecond, 2 * mib, 1 * mib}, 1300 << 10},
+		{"the same on a thin line, 20 ms", taker{12 * mib, 20 * time.Millisecond, 2 * mib, 1 * mib}, 1600 << 10},
+		{"adit with bulk alone", taker{800 * mib, 200 * time.Microsecond, 4 * mib, 512 << 10}, 900 << 10},
 		{"a line of 1 Gbit/s, 10 ms", taker{120 * mib, 10 * time.Millisecond, 2 * mib, 96 << 10}, 2 * mib},
 	} {
 		limit := min(c.peer.rate, float64(c.peer.window)/c.peer.rtt.Seconds())
@@ -79,6 +85,32 @@ func TestPacerKeepsTheWayShortAndFull(t *testing.T) {
 		}
 		if most > c.most {
 			t.Errorf("%s: %d KiB were on their way, want %d at the most", c.what, most>>10, c.most>>10)
+		}
+	}
+}
+
+// A peer that tells of less and less at once is followed at once, and back by and by.
+func TestPacerGrain(t *testing.T) {
+	var p pacer
+	for _, c := range []struct {
+		times int
+		n     uint32
+		least uint32
+		most  uint32
+	}{
+		{1, 1 << 20, 1 << 20, 1 << 20},
+		{1, 64 << 10, 64 << 10, 72 << 10},
+		{1, 1 << 20, 72 << 10, 82 << 10},
+		{30, 1 << 20, 1 << 20, 1 << 20},
+		{1, 1<<32 - 1, 1 << 20, 9 << 17},
+		{200, 1<<32 - 1, 1<<32 - 1, 1<<32 - 1},
+		{1, 0, 0, 0},
+	} {
+		for range c.times {
+			p.granted(time.Unix(1, 0), c.n, 0, 0)
+		}
+		if p.grain < c.least || p.grain > c.most+1 && c.most < 1<<32-1 {
+			t.Errorf("after %d grants of %d the grain is %d, want %d to %d", c.times, c.n, p.grain, c.least, c.most)
 		}
 	}
 }
@@ -133,20 +165,29 @@ func TestThreeSmallPiecesAreAConversation(t *testing.T) {
 	for what, c := range map[string]struct {
 		n     int
 		apart time.Duration
-		rate  int
+		in    float64 // rate of what the channel took until now
+		out   float64 // and sent
+		past  time.Duration
 		mixed bool
 	}{
-		"two":               {2, time.Millisecond, 0, false},
-		"three":             {3, time.Millisecond, 0, true},
-		"three, typed":      {3, mixedTime - time.Millisecond, 0, true},
-		"three, far apart":  {3, mixedTime, 0, false},
-		"on a bulk channel": {9, time.Millisecond, 1 << 20, false},
+		"two":                       {n: 2, apart: time.Millisecond},
+		"three":                     {n: 3, apart: time.Millisecond, mixed: true},
+		"three, typed":              {n: 3, apart: mixedTime - time.Millisecond, mixed: true},
+		"three, far apart":          {n: 3, apart: mixedTime},
+		"on a channel with bulk":    {n: 9, apart: time.Millisecond, in: bulkRate},
+		"an upload's acks":          {n: 9, apart: time.Millisecond, out: bulkRate},
+		"on a long-lived channel":   {n: 3, apart: time.Millisecond, in: bulkRate / 2, out: bulkRate / 2, mixed: true},
+		"behind bulk that is over":  {n: 3, apart: time.Millisecond, in: bulkRate, out: bulkRate, past: mixedTime, mixed: true},
+		"behind bulk, a moment ago": {n: 9, apart: time.Millisecond, in: bulkRate, past: mixedTime / 2},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var pc hurriedConn
 			m := &Mux{pc: &pc}
 			ch := m.newChannel("test", Options{})
-			ch.state, ch.inLeft, ch.bytesIn, ch.tuner.rate = stateOpen, 1<<20, 1, float64(c.rate)
+			ch.state, ch.inLeft, ch.bytesIn = stateOpen, 1<<20, 1
+			ch.tuner.rate, ch.tuner.since = c.in, time.Now()
+			ch.pace.tuner.rate, ch.pace.tuner.since = c.out, time.Now()
+			<-time.After(c.past)
 			for i := range c.n {
 				if i > 0 {
 					<-time.After(c.apart)
@@ -189,6 +230,47 @@ func TestPacerLetsGo(t *testing.T) {
 			t.Errorf("the window was sent in %v, want %v at the most: one hold for each %d KiB", took, most, paceFloor>>10)
 		}
 	})
+}
+
+// adjustConn is a PacketConn that adds up what is granted.
+type adjustConn struct {
+	pacedConn
+	granted uint32
+}
+
+func (c *adjustConn) QueuePacket(p []byte) error {
+	_, n, ok := wire.ParseChannelWindowAdjust(p)
+	if !ok {
+		return errors.New("no CHANNEL_WINDOW_ADJUST")
+	}
+	c.granted += n
+	return nil
+}
+
+// A window that is to become narrower grants nothing for a while. A peer that paces
+// itself would take that for a queue, and wait.
+func TestPacingPeerHearsOfAll(t *testing.T) {
+	for _, paces := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			pc := &adjustConn{pacedConn: pacedConn{rtt: time.Millisecond}}
+			m := &Mux{pc: pc, cfg: Config{PeerPaces: paces, Window: testFirst, WindowMax: testMost, Budget: testMost}}
+			c := m.newChannel("test", Options{})
+			c.state, c.inLeft = stateOpen, testFirst
+			c.tuner.start(time.Now())
+			c.consumed = -mib // was 3 MiB a moment ago
+			m.mixedAt.Store(time.Now().UnixNano())
+			const step = 96 << 10
+			for range 8 {
+				<-time.After(10 * time.Millisecond)
+				c.inLeft -= step
+				c.takenLocked(step)
+			}
+			m.giveBack(int64(c.borrowed))
+			if (pc.granted >= 8*step) != paces {
+				t.Errorf("paces %v: %d bytes were granted of %d taken", paces, pc.granted, 8*step)
+			}
+		})
+	}
 }
 
 // When small data has ended, what is held back goes at the next occasion.

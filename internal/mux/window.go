@@ -27,8 +27,10 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	c.inLeft -= uint32(n)
 	c.bytesIn += uint64(n)
 	c.flow.Moved()
-	if n > 0 && n < smallData && c.tuner.rate == 0 {
-		c.m.small()
+	if n > 0 && n < smallData {
+		if now := time.Now(); !c.tuner.bulk(now) && !c.pace.tuner.bulk(now) {
+			c.m.small(now)
+		}
 	}
 	if c.discard {
 		c.takenLocked(n)
@@ -84,6 +86,10 @@ func (c *Channel) tuneLocked() {
 		e.floor, e.slack = min(first, mixedFloor), mixedSlack
 	}
 	want := c.tuner.note(now, c.untuned, e, c.window, widest)
+	if c.m.mixed() && c.m.cfg.PeerPaces {
+		// It goes by our adjusts: each must tell all that was taken.
+		want = max(want, c.window+uint32(max(0, int64(c.untuned)-c.consumed)))
+	}
 	switch beyond, old := int64(want)-int64(first), int64(c.borrowed); {
 	case beyond > old && !c.m.borrow(beyond-old):
 		return
