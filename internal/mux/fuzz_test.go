@@ -71,6 +71,7 @@ func (s *script) ReadBuffered() ([]byte, error) { return nil, nil }
 func (s *script) NewBatch(n int) *packet.Batch  { return packet.New(n, n+64) }
 func (s *script) Contended() bool               { return false }
 func (s *script) Hurry()                        {}
+func (s *script) MeasureRTT()                   {}
 func (s *script) RTT() time.Duration            { return 0 }
 func (s *script) Unimplemented() error          { return nil }
 func (s *script) Close() error                  { return nil }

@@ -16,6 +16,7 @@ func (deafConn) WritePacket([]byte, <-chan struct{}) error { return nil }
 func (deafConn) QueuePacket([]byte) error                  { return nil }
 func (deafConn) RTT() time.Duration                        { return 0 }
 func (deafConn) Hurry()                                    {}
+func (deafConn) MeasureRTT()                               {}
 
 // idleMux is a mux whose channels of type short may be idle for a second, and all
 // together for a minute.

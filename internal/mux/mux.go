@@ -36,6 +36,9 @@ type PacketConn interface {
 	Contended() bool
 	// RTT returns the smallest round trip seen, 0 when unknown.
 	RTT() time.Duration
+	// MeasureRTT asks for another round trip, if the peer answers such and it is
+	// not soon after the last.
+	MeasureRTT()
 	// Hurry says that small data is being exchanged, for whose answer somebody may
 	// wait. It is called for each piece of it.
 	Hurry()

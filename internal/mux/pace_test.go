@@ -133,6 +133,7 @@ type pacedConn struct {
 	rtt time.Duration
 }
 
+func (c pacedConn) MeasureRTT()        {}
 func (c pacedConn) RTT() time.Duration { return c.rtt }
 
 // pacedChannel is a channel beside which small data is exchanged, whose peer

@@ -80,13 +80,16 @@ func (c *Channel) tuneLocked() {
 	if c.discard || widest <= first {
 		return
 	}
-	now := time.Now()
+	now, mixed := time.Now(), c.m.mixed()
+	if mixed {
+		c.m.pc.MeasureRTT()
+	}
 	e := epoch{c.m.pc.RTT(), first, slack}
-	if c.m.mixed() && !c.m.cfg.PeerPaces {
+	if mixed && !c.m.cfg.PeerPaces {
 		e.floor, e.slack = min(first, mixedFloor), mixedSlack
 	}
 	want := c.tuner.note(now, c.untuned, e, c.window, widest)
-	if c.m.mixed() && c.m.cfg.PeerPaces {
+	if mixed && c.m.cfg.PeerPaces {
 		// It goes by our adjusts: each must tell all that was taken.
 		want = max(want, c.window+uint32(max(0, int64(c.untuned)-c.consumed)))
 	}
@@ -115,6 +118,9 @@ func (c *Channel) adjusted(n uint32) error {
 		return broken("CHANNEL_WINDOW_ADJUST of %d for channel %d, whose window is %d", n, c.id, c.outLeft)
 	}
 	c.outLeft += n
+	if c.m.mixed() {
+		c.m.pc.MeasureRTT()
+	}
 	c.pace.granted(time.Now(), n, c.outLeft, c.m.pc.RTT())
 	wake(c.wr)
 	return nil

@@ -265,6 +265,9 @@ func (c *Conn) WriteBatch(b *packet.Batch, cancel <-chan struct{}) error {
 // Contended implements mux.PacketConn.
 func (c *Conn) Contended() bool { return false }
 
+// MeasureRTT implements mux.PacketConn: the master's is another.
+func (c *Conn) MeasureRTT() {}
+
 // RTT implements mux.PacketConn: none is known.
 func (c *Conn) RTT() time.Duration { return 0 }
 

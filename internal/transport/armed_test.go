@@ -106,6 +106,7 @@ func TestArmedPeer(t *testing.T) {
 		}, 2, "other messages during a key exchange"},
 		{"malformed EXT_INFO", func(p *Conn) { inject(p, []byte{wire.NumExtInfo, 255, 255, 255, 255}) }, 2, "EXT_INFO"},
 		{"malformed PING", func(p *Conn) { inject(p, []byte{wire.NumPing, 1}) }, 2, "PING"},
+		{"malformed PONG", func(p *Conn) { inject(p, []byte{wire.NumPong, 1}) }, 2, "PONG"},
 		{"malformed DISCONNECT", func(p *Conn) { inject(p, []byte{wire.NumDisconnect, 1}) }, 2, "DISCONNECT"},
 		{"other algorithms", func(p *Conn) {
 			p.cfg.Ciphers = []string{"rot13"}

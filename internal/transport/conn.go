@@ -70,9 +70,8 @@ type Conn struct {
 	err        error             // why the connection ended; guarded by mu
 	done       chan struct{}
 
-	rtt       atomic.Int64 // smallest seen, ns
+	trip      roundTrip
 	hurry     hurry
-	authStart atomic.Int64  // when SERVICE_REQUEST was sent, ns; 0 when not waiting
 	rekeyOut  atomic.Uint64 // byte limits of the current keys
 	rekeyIn   atomic.Uint64
 	agents    agentChannels // that a Tracer of LevelData must not see into
@@ -300,7 +299,7 @@ func (c *Conn) readRaw(keep bool) ([]byte, error) {
 // waits, until cancel is closed (packet.ErrCancelled) or the connection ends.
 func (c *Conn) WritePacket(p []byte, cancel <-chan struct{}) error {
 	if p[0] == wire.NumServiceRequest && !c.server {
-		c.authStart.Store(time.Now().UnixNano())
+		c.trip.service.Store(c.age())
 	}
 	err := c.out.queueSmall(p, true, cancel)
 	if p[0] == wire.NumUserauthSuccess && c.server && err == nil { // said by the reading goroutine
@@ -400,9 +399,6 @@ func (c *Conn) PeerExtension(name string) ([]byte, bool) {
 	v, ok := c.extensions[name]
 	return v, ok
 }
-
-// RTT returns the smallest round trip seen so far, 0 while none was.
-func (c *Conn) RTT() time.Duration { return time.Duration(c.rtt.Load()) }
 
 // Silent returns for how long nothing has come from the peer: not a byte, of
 // whatever kind.

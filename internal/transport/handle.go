@@ -19,7 +19,7 @@ func (c *Conn) handle(p []byte) error {
 	case num == wire.NumPing:
 		return c.handlePing(p)
 	case num == wire.NumPong:
-		return nil // nobody asked, or it was a keepalive: any packet serves
+		return c.handlePong(p)
 	case num == wire.NumNewKeys || num >= 30 && num < 50:
 		return protocolError("%s outside a key exchange", wire.Name(wire.PhaseKexShare, num))
 	case num <= wire.NumDebug && num > 0:
@@ -57,35 +57,6 @@ func (c *Conn) handleExtInfo(p []byte) error {
 	c.extensions = ext
 	c.mu.Unlock()
 	return nil
-}
-
-func (c *Conn) handlePing(p []byte) error {
-	var m wire.Ping
-	if err := wire.Parse(p, &m); err != nil {
-		return protocolError("%w", err)
-	}
-	return c.QueuePacket((&wire.Pong{Data: m.Data}).Append(nil))
-}
-
-// sampleRTT notes a round trip.
-func (c *Conn) sampleRTT(d time.Duration) {
-	for {
-		old := c.rtt.Load()
-		if old != 0 && old <= int64(d) || c.rtt.CompareAndSwap(old, int64(d)) {
-			return
-		}
-	}
-}
-
-// observe takes the round trip from SERVICE_REQUEST to SERVICE_ACCEPT, in which
-// the server has nothing to compute.
-func (c *Conn) observe(p []byte) {
-	if p[0] != wire.NumServiceAccept {
-		return
-	}
-	if at := c.authStart.Swap(0); at != 0 {
-		c.sampleRTT(time.Duration(time.Now().UnixNano() - at))
-	}
 }
 
 // noteAuth remembers the authentication method, which gives numbers 60 and 61
