@@ -42,6 +42,8 @@ const (
 	// is about.
 	slack      = 2 * time.Millisecond
 	mixedSlack = 500 * time.Microsecond
+	// yieldSlack is the same while small data may come.
+	yieldSlack = 10 * time.Millisecond
 	// mixedFloor is the smallest window, in bytes.
 	mixedFloor = 256 << 10
 )

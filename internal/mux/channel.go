@@ -66,6 +66,7 @@ type Channel struct {
 	inLeft    uint32 // what the peer may still send
 	consumed  int64  // taken by the application, not announced yet; negative while the window narrows
 	untuned   int    // taken by the application, not told to tuner yet
+	talks     bool   // small data came while there was no bulk: it counts in Mux.talks
 	borrowed  uint32 // from the budgets, for a window wider than at first
 	outLeft   uint32 // what we may still send
 	pace      pacer
@@ -264,6 +265,10 @@ func (c *Channel) endLocked() {
 	}
 	c.replies = nil
 	c.m.giveBack(int64(c.borrowed))
+	if c.talks {
+		c.m.talks.Add(-1)
+		c.talks = false
+	}
 	c.borrowed = 0
 	if trace.Wants(c.m.cfg.Tracer, trace.LevelChannel) {
 		e := trace.ChannelClosed{Local: c.id, Type: c.typ, BytesIn: c.bytesIn, BytesOut: c.bytesOut}

@@ -144,6 +144,7 @@ type Mux struct {
 	lifetime context.Context
 	cancel   context.CancelFunc
 	globals  chan globalRequest // nil without Config.Global
+	talks    atomic.Int32       // open channels that had small data and no bulk
 	idle     *idleWatch         // of all channels; nil: they may be idle
 	done     chan struct{}
 	wg       sync.WaitGroup

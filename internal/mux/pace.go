@@ -36,7 +36,7 @@ const (
 
 // granted notes that the peer granted n bytes, of which with those before left
 // are left.
-func (p *pacer) granted(now time.Time, n, left uint32, rtt time.Duration) {
+func (p *pacer) granted(now time.Time, n, left uint32, rtt, slack time.Duration) {
 	p.full = max(p.full, left)
 	if p.tuner.since.IsZero() {
 		p.tuner.start(now)
@@ -48,7 +48,7 @@ func (p *pacer) granted(now time.Time, n, left uint32, rtt time.Duration) {
 		p.grain = n
 	}
 	p.grain += min(n-p.grain, p.grain/8+1) // what was once small may not be so now
-	p.ahead = p.tuner.note(now, int(n), epoch{rtt, paceFloor, paceSlack}, p.ahead, p.full)
+	p.ahead = p.tuner.note(now, int(n), epoch{rtt, paceFloor, slack}, p.ahead, p.full)
 }
 
 // room returns how much of what is left of the peer's window may be sent.
@@ -66,11 +66,22 @@ func (p *pacer) held(left uint32) { p.full = left }
 
 // roomLocked returns how many bytes may be sent now.
 func (c *Channel) roomLocked() uint32 {
-	if !c.m.mixed() {
+	if !c.m.mixed() && !c.yieldsLocked(&c.pace.tuner) {
 		c.pace.full = max(c.pace.full, c.outLeft)
 		return c.outLeft
 	}
 	return c.pace.room(c.outLeft)
+}
+
+// yieldsLocked reports whether bulk on this channel, one way, leaves room for small data
+// that may come: others have had such, and on a way that is not wide theirs would
+// stand behind a queue until we know of it.
+func (c *Channel) yieldsLocked(t *tuner) bool {
+	others := c.m.talks.Load()
+	if c.talks {
+		others--
+	}
+	return others > 0 && t.bulk(time.Now()) && t.rate*yieldSlack.Seconds() < DefaultWindow
 }
 
 // waitRoom waits until something may be sent, and returns how much, or until end,

@@ -41,7 +41,7 @@ func (k taker) run(d time.Duration) (rate float64, most uint32) {
 	for now := start; now.Sub(start) < d; now = now.Add(tick) {
 		for len(grants) > 0 && !grants[0].at.After(now) {
 			left += grants[0].n
-			p.granted(now, grants[0].n, left, k.rtt)
+			p.granted(now, grants[0].n, left, k.rtt, paceSlack)
 			grants = grants[1:]
 		}
 		n := p.room(left)
@@ -107,7 +107,7 @@ func TestPacerGrain(t *testing.T) {
 		{1, 0, 0, 0},
 	} {
 		for range c.times {
-			p.granted(time.Unix(1, 0), c.n, 0, 0)
+			p.granted(time.Unix(1, 0), c.n, 0, 0, 0)
 		}
 		if p.grain < c.least || p.grain > c.most+1 && c.most < 1<<32-1 {
 			t.Errorf("after %d grants of %d the grain is %d, want %d to %d", c.times, c.n, p.grain, c.least, c.most)
@@ -120,7 +120,7 @@ func TestPacerWithoutRoundTrip(t *testing.T) {
 	var p pacer
 	p.room(testFirst)
 	for now := time.Unix(1, 0); now.Before(time.Unix(2, 0)); now = now.Add(time.Millisecond) {
-		p.granted(now, 96<<10, 96<<10, 0)
+		p.granted(now, 96<<10, 96<<10, 0, 0)
 		if got := p.room(96 << 10); got != 96<<10 {
 			t.Fatalf("%d of %d bytes may be sent", got, 96<<10)
 		}
@@ -204,6 +204,66 @@ func TestThreeSmallPiecesAreAConversation(t *testing.T) {
 			if m.mixed() {
 				t.Errorf("%s: still mixed after %v", what, mixedTime)
 			}
+		})
+	}
+}
+
+// Bulk keeps its queue short before small data comes again, where others had such
+// and the way is not so wide that nobody would feel it.
+func TestBulkYields(t *testing.T) {
+	for what, c := range map[string]struct {
+		rate   float64
+		small  int // pieces that the other channel had
+		past   time.Duration
+		closed bool
+		itself bool // the bulk channel had small data, too
+		want   bool
+	}{
+		"a thin line":        {rate: 12 * mib, small: 1, want: true},
+		"both talked":        {rate: 12 * mib, small: 1, itself: true, want: true},
+		"nobody else":        {rate: 12 * mib, itself: true},
+		"none of them yet":   {rate: 12 * mib},
+		"a wide way":         {rate: 300 * mib, small: 1},
+		"no bulk":            {rate: bulkRate / 2, small: 1},
+		"bulk that is over":  {rate: 12 * mib, small: 1, past: mixedTime},
+		"the other one left": {rate: 12 * mib, small: 1, closed: true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pc := &adjustConn{pacedConn: pacedConn{rtt: 20 * time.Millisecond}}
+			m := &Mux{pc: pc, cfg: Config{Window: testFirst, WindowMax: testMost, Budget: testMost}}
+			bulk, other := m.newChannel("bulk", Options{}), m.newChannel("other", Options{})
+			for _, ch := range []*Channel{bulk, other} {
+				ch.state, ch.inLeft, ch.outLeft, ch.bytesIn = stateOpen, testFirst, testFirst, 1
+			}
+			small := func(ch *Channel, n int) {
+				for range n {
+					if _, err := ch.admitLocked(64, "DATA"); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			small(other, c.small)
+			if c.itself {
+				small(bulk, 1)
+			}
+			if c.closed {
+				other.endLocked()
+			}
+			bulk.roomLocked() // all that is left is the peer's window
+			for _, way := range []*tuner{&bulk.tuner, &bulk.pace.tuner} {
+				way.rate, way.since = c.rate, time.Now()
+			}
+			bulk.pace.ahead = 512 << 10
+			<-time.After(c.past)
+			if got := bulk.roomLocked() <= 512<<10; got != c.want {
+				t.Errorf("%s: %d KiB may be sent of %d", what, bulk.roomLocked()>>10, testFirst>>10)
+			}
+			<-time.After(50 * time.Millisecond)
+			bulk.takenLocked(testFirst / 4)
+			if got := bulk.window < testFirst; got != c.want {
+				t.Errorf("%s: the window is %d KiB, at first it was %d", what, bulk.window>>10, testFirst>>10)
+			}
+			m.giveBack(int64(bulk.borrowed))
 		})
 	}
 }

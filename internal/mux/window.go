@@ -30,6 +30,10 @@ func (c *Channel) admitLocked(n int, what string) (keep bool, err error) {
 	if n > 0 && n < smallData {
 		if now := time.Now(); !c.tuner.bulk(now) && !c.pace.tuner.bulk(now) {
 			c.m.small(now)
+			if !c.talks {
+				c.talks = true
+				c.m.talks.Add(1)
+			}
 		}
 	}
 	if c.discard {
@@ -85,8 +89,12 @@ func (c *Channel) tuneLocked() {
 		c.m.pc.MeasureRTT()
 	}
 	e := epoch{c.m.pc.RTT(), first, slack}
-	if mixed && !c.m.cfg.PeerPaces {
+	switch {
+	case c.m.cfg.PeerPaces: // it does so for us
+	case mixed:
 		e.floor, e.slack = min(first, mixedFloor), mixedSlack
+	case c.yieldsLocked(&c.tuner):
+		e.floor, e.slack = min(first, mixedFloor), yieldSlack
 	}
 	want := c.tuner.note(now, c.untuned, e, c.window, widest)
 	if mixed && c.m.cfg.PeerPaces {
@@ -118,10 +126,12 @@ func (c *Channel) adjusted(n uint32) error {
 		return broken("CHANNEL_WINDOW_ADJUST of %d for channel %d, whose window is %d", n, c.id, c.outLeft)
 	}
 	c.outLeft += n
+	now, slack := time.Now(), yieldSlack
 	if c.m.mixed() {
 		c.m.pc.MeasureRTT()
+		slack = paceSlack
 	}
-	c.pace.granted(time.Now(), n, c.outLeft, c.m.pc.RTT())
+	c.pace.granted(now, n, c.outLeft, c.m.pc.RTT(), slack)
 	wake(c.wr)
 	return nil
 }
