@@ -189,10 +189,10 @@ func TestHandshakeAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newScript(t)
 		p.greet(greeting)
-		p.ack(0)
 		done := make(chan error, 1)
 		go func() { done <- p.start(Options{}) }()
 		sent := p.take()
+		p.ack(0)
 		if len(sent) != 2 || sent[0].Type != ssmwire.Acknowledge || sent[1].PayloadType != ssmwire.PayloadHandshakeResponse || sent[1].Sequence != 0 {
 			t.Fatalf("the client sent %+v, want an ack and its response", sent)
 		}
