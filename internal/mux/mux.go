@@ -76,7 +76,7 @@ const (
 	// it.
 	maxStep = DefaultWindow / 4
 	// pacedStep is that for a peer that paces itself by what it hears.
-	pacedStep = 64 << 10
+	pacedStep = 32 << 10
 	// smallData is below how many bytes data is small: somebody may wait for its
 	// answer. Bulk is held back for mixedTime after the third piece and each later
 	// one, which is longer than a question and its answer take behind a wide one.

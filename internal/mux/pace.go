@@ -24,10 +24,10 @@ const (
 	// paceSlack is the time that the peer may take to notice and to answer. It
 	// is shorter than slack, for here it is all delay.
 	paceSlack = 50 * time.Microsecond
-	// paceFloor is the least that may be on its way, in bytes: twice paceGrain, which
-	// is what sshd takes before it grants more, three packets of 32 KiB. Others take
-	// half their window, which must be on its way beside the rest.
-	paceFloor = 2 * paceGrain
+	// paceGrain is what sshd takes before it grants more, in bytes: three packets of
+	// 32 KiB. Twice that is the least that may be on its way there. adit takes
+	// pacedStep, and thrice that is. Others take half their window, which must be on
+	// its way beside the rest.
 	paceGrain = 96 << 10
 	// paceHold is how long, beside two round trips, a peer may grant nothing
 	// before its window is taken to be what is left of it.
@@ -48,7 +48,7 @@ func (p *pacer) granted(now time.Time, n, left uint32, rtt, slack time.Duration)
 		p.grain = n
 	}
 	p.grain += min(n-p.grain, p.grain/8+1) // what was once small may not be so now
-	p.ahead = p.tuner.note(now, int(n), epoch{rtt, paceFloor, slack}, p.ahead, p.full)
+	p.ahead = p.tuner.note(now, int(n), epoch{rtt, 3 * min(p.grain, paceGrain*2/3), slack}, p.ahead, p.full)
 }
 
 // room returns how much of what is left of the peer's window may be sent.

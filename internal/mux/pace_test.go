@@ -288,7 +288,7 @@ func TestPacerLetsGo(t *testing.T) {
 		}
 		hold := 2*time.Millisecond + paceHold
 		if took, most := time.Since(began), 12*hold; took > most {
-			t.Errorf("the window was sent in %v, want %v at the most: one hold for each %d KiB", took, most, paceFloor>>10)
+			t.Errorf("the window was sent in %v, want %v at the most: one hold for each %d KiB", took, most, 2*paceGrain>>10)
 		}
 	})
 }

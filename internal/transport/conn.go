@@ -155,6 +155,9 @@ func (c *Conn) firstExchange(ctx context.Context) error {
 		return err
 	}
 	c.peerVersion = v
+	if QuirksOf(v).Paces {
+		c.out.paced()
+	}
 	trace.Emit(c.cfg.Tracer, trace.Version{Local: c.localVersion, Peer: Sanitize(v, maxVersionLine)})
 	err = c.firstKex()
 	if c.early && ctx.Err() == nil && left(err) {

@@ -48,6 +48,7 @@ type outHalf struct {
 	closing    bool          // nothing but the kex lane is served any more
 	room       chan struct{} // closed when the small lane was emptied; nil while nobody waits
 	idle       chan struct{} // closed when all was written; nil while nobody waits
+	hurried    int           // hurriedCap or pacedCap
 	stalled    bool          // the last write did not go out whole
 	broken     bool          // a write failed: nobody need wait for idle
 	preamble   []byte        // the version line, until it was sent
@@ -107,14 +108,16 @@ const (
 	// later in a higher lane does not wait behind much.
 	roundCap   = 2 << 20
 	stalledCap = 128 << 10
-	// hurriedCap is how much while there is a hurry.
+	// hurriedCap is how much while there is a hurry, and pacedCap if the peer tells
+	// at once what it took, as adit does, so that there is always a little to send.
 	hurriedCap = 64 << 10
+	pacedCap   = 32 << 10
 	// sharedCap is the most taken from one batch in a round while others wait.
 	sharedCap = 256 << 10
 )
 
 func (o *outHalf) init(sock socket, seed [32]byte, done <-chan struct{}, h *hurry) {
-	o.sock, o.done, o.hurry = sock, done, h
+	o.sock, o.done, o.hurry, o.hurried = sock, done, h, hurriedCap
 	o.flush = make(chan struct{}, 1)
 	o.pad = rand.NewChaCha8(seed)
 	o.setCipher(algo.Plain())
@@ -123,6 +126,13 @@ func (o *outHalf) init(sock socket, seed [32]byte, done <-chan struct{}, h *hurr
 func (o *outHalf) setCipher(c algo.PacketCipher) {
 	o.cipher = c
 	o.current.Store(&c)
+}
+
+// paced notes that the peer tells at once what it took.
+func (o *outHalf) paced() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hurried = pacedCap
 }
 
 // queueVersion puts the version line before the first packet.

@@ -101,7 +101,7 @@ func (o *outHalf) collect() bool {
 	case o.stalled, o.deflate != nil: // which takes longer than a socket
 		budget = stalledCap
 	case o.hurry.ever() && o.hurry.lately(time.Now()):
-		budget = hurriedCap
+		budget = o.hurried
 	}
 	if !o.exchanging && !o.closing {
 		if len(o.small) > 0 {
