@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -32,6 +33,15 @@ func TestMain(m *testing.M) {
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	if filepath.Base(os.Args[0]) == "ssh" { // a link that a test made: see main
 		main()
+	}
+	if filepath.Base(os.Args[0]) != "adit" {
+		for _, s := range []os.Signal{os.Interrupt, syscall.SIGHUP} {
+			// Programs here are to end at it, even if these tests run behind nohup
+			// or &: what is handled here is not ignored by a child.
+			if signal.Ignored(s) {
+				signal.Notify(make(chan os.Signal, 1), s)
+			}
+		}
 	}
 	testscript.Main(m, map[string]func(){"adit": main})
 }
