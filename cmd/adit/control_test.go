@@ -195,24 +195,37 @@ func TestSharedKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		// A command that holds a connection to the test as long as it runs.
+		l.(*net.TCPListener).SetDeadline(time.Now().Add(patience))
+		// A command that holds a connection to the test as long as it runs. What it
+		// says comes when its client has been told that it is there: one whose master
+		// ends before connects anew by itself.
 		start := func(command string) (*exec.Cmd, net.Conn, *os.File) {
-			cmd := p.command(p.client, "server", "exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/"+portOf(l.Addr())+"; exec "+command+"'")
+			cmd := p.command(p.client, "server", "exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/"+portOf(l.Addr())+"; echo up; exec "+command+"'")
+			said, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer said.Close()
 			in, feed, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { feed.Close() })
-			cmd.Stdin = in
+			cmd.Stdin, cmd.Stdout = in, out
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
 			in.Close()
+			out.Close()
 			nc, err := l.Accept()
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { nc.Close() })
+			said.SetDeadline(time.Now().Add(patience))
+			if _, err := io.ReadFull(said, make([]byte, len("up\n"))); err != nil {
+				t.Fatal(err)
+			}
 			nc.SetDeadline(time.Now().Add(patience))
 			feed.SetDeadline(time.Now().Add(patience))
 			return cmd, nc, feed
@@ -236,6 +249,7 @@ func TestSharedKilled(t *testing.T) {
 		}
 		cmd, _, _ = start("cat")
 		master.Process.Kill()
+		defer time.AfterFunc(patience, func() { cmd.Process.Kill() }).Stop()
 		if status, err := exitStatusOf(cmd.Wait()); status != 255 {
 			t.Errorf("a client of a killed master: status %d, %v, want 255", status, err)
 		}
