@@ -95,12 +95,22 @@ func (c *Client) announced(data []byte) bool {
 const serverKeysGrace = 5 * time.Second
 
 func (c *Client) awaitServerKeys() {
-	done := c.following.Load()
-	if done == nil {
+	if c.cfg.ServerKeys == nil {
 		return
 	}
 	grace := time.NewTimer(serverKeysGrace)
 	defer grace.Stop()
+	select {
+	case <-c.m.Heard(): // the keys may have come, and not have been looked at yet
+	case <-c.m.Done():
+		return
+	case <-grace.C:
+		return
+	}
+	done := c.following.Load()
+	if done == nil {
+		return
+	}
 	select {
 	case <-*done:
 	case <-c.m.Done():

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,16 +42,21 @@ func (r *rotating) serve(t *testing.T, nc net.Conn, host gossh.Signer) {
 		return
 	}
 	defer c.Close()
-	go func() {
-		for open := range channels {
-			open.Reject(gossh.Prohibited, "")
-		}
-	}()
 	var blobs [][]byte
 	for _, k := range r.announced {
 		blobs = append(blobs, k.Marshal())
 	}
-	go c.SendRequest("hostkeys-00@openssh.com", false, strs(blobs...))
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		c.SendRequest("hostkeys-00@openssh.com", false, strs(blobs...))
+	}()
+	go func() {
+		<-told
+		for open := range channels {
+			open.Reject(gossh.Prohibited, "")
+		}
+	}()
 	for q := range requests {
 		if q.Type != "hostkeys-prove-00@openssh.com" || r.prove == nil {
 			continue
@@ -158,6 +164,38 @@ func TestServerKeys(t *testing.T) {
 			}
 		})
 	}
+	t.Run("many, and closed at once", func(t *testing.T) {
+		many := slices.Clone(both)
+		for range 250 { // which takes a while to look at; 256 is the most
+			blob := gossh.Marshal(struct{ Type, Key string }{gossh.KeyAlgoED25519, rand.Text() + "123456"})
+			k, err := gossh.ParsePublicKey(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			many = append(many, k)
+		}
+		server := &rotating{announced: many, prove: func(c *gossh.ServerConn, blobs [][]byte) (bool, []byte) {
+			return true, strs(proof(c, blobs[0], ""))
+		}}
+		proved := 0
+		client, err := dialRotating(t, server, host, func(cfg *adit.Config) {
+			cfg.ServerKeys = func(ctx context.Context, k *adit.ServerKeys) {
+				keys, err := k.Prove(ctx, k.Keys[1:2])
+				if err != nil {
+					t.Error(err)
+				}
+				proved = len(keys)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.DialContext(t.Context(), "tcp", "x:1") // its answer comes behind the announcement
+		client.Close()
+		if proved != 1 {
+			t.Errorf("%d keys were proved before Close returned, want 1", proved)
+		}
+	})
 	t.Run("no answer", func(t *testing.T) {
 		got := make(chan error, 1)
 		client, err := dialRotating(t, &rotating{announced: both}, host, func(cfg *adit.Config) {

@@ -163,6 +163,8 @@ type Mux struct {
 	open     int
 	borrowed int64 // by windows that are wider than at first
 	replies  []globalReply
+	asked    int           // the peer's global requests that Config.Global has not answered yet
+	answered chan struct{} // closed when asked is 0; nil if nobody waits
 	err      error
 
 	// Atomic.

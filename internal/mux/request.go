@@ -277,6 +277,9 @@ func (m *Mux) globalReply(ok bool, data []byte) {
 // on the reader goroutine.
 func (m *Mux) globalRequest(msg *wire.GlobalRequest) error {
 	if m.globals != nil {
+		m.mu.Lock()
+		m.asked++
+		m.mu.Unlock()
 		select {
 		case m.globals <- globalRequest{msg.Type, msg.WantReply, bytes.Clone(msg.Data)}:
 			return nil
@@ -295,6 +298,12 @@ func (m *Mux) globalRequest(msg *wire.GlobalRequest) error {
 func (m *Mux) serveGlobals() {
 	for r := range m.globals {
 		ok, data := m.cfg.Global(r.name, r.data)
+		m.mu.Lock()
+		if m.asked--; m.asked == 0 && m.answered != nil {
+			close(m.answered)
+			m.answered = nil
+		}
+		m.mu.Unlock()
 		if !r.wantReply {
 			continue
 		}
@@ -306,4 +315,21 @@ func (m *Mux) serveGlobals() {
 			continue // the connection has ended; the queue is drained
 		}
 	}
+}
+
+// Heard returns a channel that is closed when Config.Global has returned from all
+// global requests of the peer that have come by now; it may be so at once. It is not
+// closed if the connection ends before.
+func (m *Mux) Heard() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asked == 0 {
+		heard := make(chan struct{})
+		close(heard)
+		return heard
+	}
+	if m.answered == nil {
+		m.answered = make(chan struct{})
+	}
+	return m.answered
 }
