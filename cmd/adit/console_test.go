@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/term"
@@ -98,6 +99,23 @@ func (c *console) press(keys string) {
 	c.t.Helper()
 	if _, err := c.tty.WriteString(keys); err != nil {
 		c.t.Fatal(err)
+	}
+}
+
+// awaitRaw waits until the program has changed the terminal's modes.
+func (c *console) awaitRaw() {
+	c.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
+		switch state, err := term.GetState(int(c.tty.Fd())); {
+		case err != nil:
+			c.t.Fatal(err)
+		case !reflect.DeepEqual(state, c.before):
+			return
+		case time.Now().After(end):
+			c.t.Fatal("the terminal's modes stay as they were")
+		}
 	}
 }
 

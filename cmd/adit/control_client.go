@@ -16,6 +16,7 @@ import (
 	"github.com/adit-ssh/adit/internal/control"
 	"github.com/adit-ssh/adit/internal/forward"
 	"github.com/adit-ssh/adit/internal/session"
+	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/sshconfig"
 )
 
@@ -193,6 +194,10 @@ func (a *sshArgs) runShared(ctx context.Context, conf *sshconfig.Config, c *cont
 	if a.session.escapes {
 		request.Escape = int(a.session.escape)
 	}
+	var size wire.WindowChange
+	if request.TTY { // as the master sees it, or older
+		size = session.NewTerminal(os.Stdin, os.Stdout).Size()
+	}
 	p, err := c.Start(request, in, os.Stdout, os.Stderr)
 	if err != nil { // too many sessions, perhaps: a connection of our own may do better
 		if refused, ok := errors.AsType[*control.RefusedError](err); !ok || !refused.Denied {
@@ -204,17 +209,21 @@ func (a *sshArgs) runShared(ctx context.Context, conf *sshconfig.Config, c *cont
 	if err := bg.detach(nil); err != nil {
 		return true, err
 	}
-	return true, a.ride(ctx, conf, p, request.TTY && bg == nil)
+	return true, a.ride(ctx, conf, p, request.TTY && bg == nil, size)
 }
 
-// ride waits for a session that the master runs. Our part is the terminal.
-func (a *sshArgs) ride(ctx context.Context, conf *sshconfig.Config, p *control.Passenger, tty bool) error {
+// ride waits for a session that the master runs. Our part is the terminal, whose size
+// may be another than told by now.
+func (a *sshArgs) ride(ctx context.Context, conf *sshconfig.Config, p *control.Passenger, tty bool, told wire.WindowChange) error {
 	terminal := session.NewTerminal(os.Stdin, os.Stdout)
 	defer terminal.Restore()
 	if tty {
 		messages.onTerminal(terminal.IsRaw)
-		terminal.Raw() // in vain if it is no terminal, but the server has one all the same
 		changed, stop := terminal.Resized()
+		if terminal.Size() != told {
+			p.WindowChanged()
+		}
+		terminal.Raw() // in vain if it is no terminal, but the server has one all the same
 		over := make(chan struct{})
 		var following sync.WaitGroup
 		defer following.Wait()

@@ -285,6 +285,9 @@ func TestSharedTerminal(t *testing.T) {
 		c := sit("-o", "RequestTTY=yes", "server", `exec bash -c 'trap "stty size; kill \$!; exit 4" WINCH; stty size; sleep 1000 & wait'`)
 		// What comes before the client's terminal is raw, as with ssh, gets one more \r.
 		c.see(`24 80\r+\n`)
+		if p.client[0] == "ssh" { // which takes no notice before
+			c.awaitRaw()
+		}
 		// The signal takes its way by the client and the master.
 		if err := pty.Setsize(c.tty, &pty.Winsize{Rows: 40, Cols: 100}); err != nil {
 			t.Fatal(err)

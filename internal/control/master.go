@@ -16,6 +16,7 @@ import (
 
 	"github.com/adit-ssh/adit"
 	"github.com/adit-ssh/adit/internal/forward"
+	"github.com/adit-ssh/adit/internal/wire"
 )
 
 // maxClients is how many clients may be connected at once: each may hold four of
@@ -270,7 +271,7 @@ func (m *Master) followWindows(winch <-chan os.Signal) {
 		m.mu.Unlock()
 		for _, c := range clients {
 			if p := c.running(); p != nil {
-				p.windowChanged()
+				p.windowChanged(wire.WindowChange{})
 			}
 		}
 	}

@@ -140,15 +140,15 @@ func (p *passenger) end() {
 }
 
 // windowChanged tells the server of the new size of the session's terminal, if it
-// has one.
-func (p *passenger) windowChanged() {
+// has one and its size is not the one that was told.
+func (p *passenger) windowChanged(told wire.WindowChange) {
 	p.mu.Lock()
 	var size wire.WindowChange
 	if p.tty && !p.ended {
 		size = terminalSize(p.streams[0].fd)
 	}
 	p.mu.Unlock()
-	if size != (wire.WindowChange{}) {
+	if size != (wire.WindowChange{}) && size != told {
 		p.ch.SendRequest(p.c.m.lifetime, wire.RequestWindow, false, size.Append(nil))
 	}
 }

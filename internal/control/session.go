@@ -48,6 +48,9 @@ func (c *client) newSession(id uint32, r *sessionRequest) error {
 		return err
 	}
 	c.begin(p)
+	if pty != nil { // nobody was told of a change since
+		p.windowChanged(wire.WindowChange{Columns: pty.Columns, Rows: pty.Rows, Width: pty.Width, Height: pty.Height})
+	}
 	c.m.wg.Go(func() {
 		defer p.end()
 		p.run(s)
