@@ -37,6 +37,7 @@ func labels(all []trace.Entry) (got []string) {
 		switch {
 		case e.Event == "dial:stage":
 			got = append(got, e.Text("stage")+" "+e.Text("address"))
+		case e.Text("again") == "true": // by us, or by the agent, when an acknowledgement is late
 		case e.Dir != "" && e.Message != ssmwire.Acknowledge && e.Message != ssmwire.StartPublication: // which come at any time
 			got = append(got, strings.TrimSpace(e.Dir+" "+e.Message+" "+e.Text("payload_type")+" "+e.Text("flag")))
 		}
