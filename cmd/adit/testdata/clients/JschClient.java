@@ -2,6 +2,7 @@ import com.jcraft.jsch.JSch;
 import com.jcraft.jsch.Proxy;
 import com.jcraft.jsch.Session;
 import com.jcraft.jsch.SocketFactory;
+import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.net.Socket;
@@ -23,7 +24,17 @@ public class JschClient {
 
         public InputStream getInputStream() { return process.getInputStream(); }
 
-        public OutputStream getOutputStream() { return process.getOutputStream(); }
+        /** What nobody takes is dropped: Java closes the pipe to a process that has ended, and JSch
+         *  writes its version before it reads what the process has said. */
+        public OutputStream getOutputStream() {
+            OutputStream out = process.getOutputStream();
+            return new OutputStream() {
+                @Override public void write(int b) { write(new byte[] { (byte) b }, 0, 1); }
+                @Override public void write(byte[] b, int from, int n) {
+                    try { out.write(b, from, n); out.flush(); } catch (IOException gone) { }
+                }
+            };
+        }
 
         public Socket getSocket() { return null; }
 
