@@ -100,7 +100,7 @@ func TestSSMPool(t *testing.T) {
 			}
 			g.TerminateSession("tester-0000000000000002")
 			g.Await(t, "StartSession", 4) // a second later
-			downloads(t, addr, 3, 100_000)
+			downloadsOver(t, g, addr, 4, 3, 100_000)
 			cmd.Process.Signal(syscall.SIGTERM)
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("status %v", err)
