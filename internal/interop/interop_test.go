@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -110,6 +111,26 @@ func (r *recorder) wait(ctx context.Context, done func() bool) bool {
 // opener gives streams to a target, one at a time.
 type opener func(ctx context.Context, use func(testpeer.Stream) error) error
 
+// moving puts off the limit whenever data moves.
+type moving struct {
+	io.ReadWriter
+	limit *time.Timer
+}
+
+func (m moving) Read(p []byte) (n int, err error) {
+	if n, err = m.ReadWriter.Read(p); n > 0 {
+		m.limit.Reset(limit)
+	}
+	return n, err
+}
+
+func (m moving) Write(p []byte) (n int, err error) {
+	if n, err = m.ReadWriter.Write(p); n > 0 {
+		m.limit.Reset(limit)
+	}
+	return n, err
+}
+
 // move sends size() bytes to a HashTarget, or gets as many, and fails unless our
 // side exchanged keys meanwhile about as often as it must.
 func move(t *testing.T, r *recorder, way string, open opener, transfer func(io.ReadWriter, int64) error) {
@@ -117,11 +138,16 @@ func move(t *testing.T, r *recorder, way string, open opener, transfer func(io.R
 	// A rekey lets pass what is on its way, so there are fewer than size/rekeyAt.
 	least := max(1, int(size()/rekeyAt/2))
 	before := r.rekeys()
-	ctx := withLimit(t)
+	// A slow machine may take longer than the limit as long as data moves.
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	stalled := time.AfterFunc(limit, func() { cancel(fmt.Errorf("nothing for %v", limit)) })
+	defer stalled.Stop()
 	err := open(ctx, func(s testpeer.Stream) error {
-		if err := transfer(s, size()); err != nil {
+		if err := transfer(moving{s, stalled}, size()); err != nil {
 			return err
 		}
+		stalled.Reset(limit)
 		// The last bytes may have been on their way before our KEXINIT was.
 		if !r.wait(ctx, func() bool { return r.kexes-before >= least }) {
 			t.Errorf("%s: %d key exchanges, want at least %d", way, r.rekeys()-before, least)
