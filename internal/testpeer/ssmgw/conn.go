@@ -2,6 +2,8 @@ package ssmgw
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 )
 
@@ -138,3 +140,5 @@ func (c *Conn) onClose(do func()) {
 	defer c.mu.Unlock()
 	c.after = append(c.after, do)
 }
+
+var errGone = fmt.Errorf("the other end is gone: %w", io.EOF)
