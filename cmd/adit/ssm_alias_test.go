@@ -109,19 +109,9 @@ func (a *aliased) run(t *testing.T, args ...string) (said string, echoed bool) {
 	t.Helper()
 	cmd := exec.Command("adit", args...)
 	cmd.Env = a.env
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := pipes(t, cmd)
 	const line = "SSH-2.0-x\r\n"
 	io.WriteString(in, line)
 	got := make([]byte, len(line))

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +17,9 @@ import (
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
 
+// signals are those that end a program, by name.
+var signals = map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT}
+
 // However a session's client ends, AWS is told: the agent would else keep the
 // connection for 20 minutes.
 func TestSSMEnds(t *testing.T) {
@@ -27,28 +29,18 @@ func TestSSMEnds(t *testing.T) {
 	for _, how := range []string{"EOF", "TERM", "HUP", "INT"} {
 		t.Run(how, func(t *testing.T) {
 			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
-			cmd := exec.Command("adit", "ssm", "--timeout", "1m", ssmNode, port)
-			cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
-			in, _ := cmd.StdinPipe()
-			out, _ := cmd.StdoutPipe()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			cmd := ssmProgram(t, g, "ssm", "--timeout", "1m", ssmNode, port)
+			in, out := pipes(t, cmd)
 			io.WriteString(in, "SSH-2.0-x\r\n")
 			buf := make([]byte, 11)
 			if _, err := io.ReadFull(out, buf); err != nil || string(buf) != "SSH-2.0-x\r\n" {
 				t.Fatalf("echo: %q, %v", buf, err)
 			}
 			began := time.Now()
-			switch how {
-			case "EOF":
+			if how == "EOF" {
 				in.Close()
-			case "TERM":
-				cmd.Process.Signal(syscall.SIGTERM)
-			case "HUP":
-				cmd.Process.Signal(syscall.SIGHUP)
-			case "INT":
-				cmd.Process.Signal(syscall.SIGINT)
+			} else {
+				cmd.Process.Signal(signals[how])
 			}
 			err := cmd.Wait()
 			if took := time.Since(began); took > 3*time.Second {
@@ -83,22 +75,17 @@ func TestSSMEndsWithoutAnAgent(t *testing.T) {
 			t.Run(name+" "+signal.String(), func(t *testing.T) {
 				t.Parallel()
 				g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
-				cmd := exec.Command("adit", args...)
-				cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
+				cmd := ssmProgram(t, g, args...)
 				var conn io.ReadWriter
 				if name == "ssm --local" {
-					c, err := net.Dial("tcp", started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `)))
+					c, err := net.Dial("tcp", started(t, cmd, forwardingTo))
 					if err != nil {
 						t.Fatal(err)
 					}
 					defer c.Close()
 					conn = c
 				} else {
-					in, _ := cmd.StdinPipe()
-					out, _ := cmd.StdoutPipe()
-					if err := cmd.Start(); err != nil {
-						t.Fatal(err)
-					}
+					in, out := pipes(t, cmd)
 					conn = struct {
 						io.Reader
 						io.Writer
@@ -137,16 +124,8 @@ func TestSSMEndsAtItsStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g := &ssmgw.Gateway{Agent: ssmgw.Agent{Mute: true}, Latency: 200 * time.Millisecond}
-			cmd := exec.Command("adit", args...)
-			cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer in.Close()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			cmd := ssmProgram(t, g, args...)
+			launch(t, cmd)
 			g.Await(t, "open", 1)
 			began := time.Now()
 			cmd.Process.Signal(syscall.SIGTERM)
@@ -177,32 +156,19 @@ func TestSSMEndsWhileAWSStarts(t *testing.T) {
 			}
 			t.Run(way+" "+how, func(t *testing.T) {
 				t.Parallel()
-				silent := how == "TERM, and no answer"
+				signal, silent := strings.CutSuffix(how, ", and no answer")
 				g := &ssmgw.Gateway{Slow: map[string]time.Duration{"ssm:StartSession": 500 * time.Millisecond}}
 				if silent {
 					g.Slow["ssm:StartSession"] = time.Hour
 				}
-				cmd := exec.Command("adit", args...)
-				cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=")...)
-				in, err := cmd.StdinPipe()
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer in.Close()
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
+				cmd := ssmProgram(t, g, args...)
+				in, _ := launch(t, cmd)
 				g.Await(t, "StartSession", 1)
 				began := time.Now()
-				switch how {
-				case "EOF":
+				if signal == "EOF" {
 					in.Close()
-				case "HUP":
-					cmd.Process.Signal(syscall.SIGHUP)
-				case "INT":
-					cmd.Process.Signal(syscall.SIGINT)
-				default:
-					cmd.Process.Signal(syscall.SIGTERM)
+				} else {
+					cmd.Process.Signal(signals[signal])
 				}
 				cmd.Wait()
 				if took := time.Since(began); took > 3*time.Second {
@@ -226,7 +192,7 @@ func TestSSMHeedsNohup(t *testing.T) {
 	g := &ssmgw.Gateway{}
 	cmd := exec.Command("sh", "-c", `trap '' HUP; exec adit ssm --local 0 --remote "$0" `+ssmNode, target.Addr)
 	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
-	addr := started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `))
+	addr := started(t, cmd, forwardingTo)
 	cmd.Process.Signal(syscall.SIGHUP)
 	downloads(t, addr, 1, 100_000)
 	cmd.Process.Signal(syscall.SIGTERM)

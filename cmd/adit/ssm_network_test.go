@@ -16,7 +16,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
@@ -79,51 +78,5 @@ func TestSSMThroughAProxy(t *testing.T) {
 		if !slices.Contains(asked, want) {
 			t.Errorf("the proxy was asked for %q, want %q", asked, want)
 		}
-	}
-}
-
-// An agent that can't multiplex gets one session for each of the clients that are there
-// at a time, which don't get in each other's way.
-func TestSSMForwardOldAgent(t *testing.T) {
-	t.Parallel()
-	echo := testpeer.EchoTarget(t)
-	g := &ssmgw.Gateway{Agent: ssmgw.Agent{Version: "3.0.196.0"}}
-	cmd := exec.Command("adit", "ssm", "--local", "0", "--remote", echo.Addr, ssmNode)
-	cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
-	addr := started(t, cmd, forwardingTo)
-	var both [2]net.Conn
-	for i := range both {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(patience))
-		both[i] = c
-	}
-	for _, round := range []string{"one", "two"} {
-		for i, c := range both {
-			text := round + " of " + string(rune('a'+i))
-			io.WriteString(c, text)
-			got := make([]byte, len(text))
-			if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
-				t.Errorf("%q, %v, want %q", got, err, text)
-			}
-		}
-	}
-	if n := g.Live(); n != 2 {
-		t.Errorf("%d sessions live, want one for each client", n)
-	}
-	both[0].(*net.TCPConn).SetLinger(0) // a mere end of its input would be waited upon
-	both[0].Close()
-	g.Await(t, "closed", 2) // that of the start, and this
-	io.WriteString(both[1], "x")
-	if _, err := io.ReadFull(both[1], make([]byte, 1)); err != nil {
-		t.Errorf("the other client: %v", err)
-	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	cmd.Wait()
-	if n := g.Live(); n != 0 {
-		t.Errorf("%d sessions live on", n)
 	}
 }

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,22 +13,12 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
-
-const ssmNode = "i-0123456789abcdef0"
-
-// ssmEnv is the environment of programs that reach a gateway.
-func ssmEnv(t *testing.T, g *ssmgw.Gateway) []string {
-	t.Helper()
-	return ssmgw.Env(g.Serve(t), t.TempDir())
-}
 
 // Other people's clients log in at sshd through `adit ssm`.
 func TestSSMClients(t *testing.T) {
@@ -86,10 +74,6 @@ func TestSSMInProcess(t *testing.T) {
 	t.Parallel()
 	testpeer.Need(t, "sshd", "ssh-keygen")
 	server := testpeer.SSHD(t, testpeer.SSHDOptions{})
-	adit, err := exec.LookPath("adit")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, way := range map[string][]string{
 		"ssm://":       {"ssm://" + server.User + "@" + ssmNode},
 		"ProxyCommand": {"-o", "ProxyCommand=/nonexistent/adit ssm %h %p", "-l", server.User, ssmNode},
@@ -97,85 +81,14 @@ func TestSSMInProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
 			args := append([]string{"ssh", "-F", "none", "-i", server.Key.Path, "-p", strconv.Itoa(server.Port()), "-o", "StrictHostKeyChecking=accept-new"}, way...)
-			cmd := exec.Command(adit, append(args, "head -c 1000000 /dev/zero; cat")...)
+			cmd := ssmProgram(t, g, append(args, "head -c 1000000 /dev/zero; cat")...)
+			cmd.Env = append(cmd.Env, "PATH=")
 			cmd.Stdin = bytes.NewReader(make([]byte, 2_000_000))
-			cmd.Env = append(os.Environ(), append(ssmEnv(t, g), "HOME="+t.TempDir(), "SSH_AUTH_SOCK=", "PATH=")...)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			out, err := cmd.Output()
 			if err != nil || len(out) != 3_000_000 {
 				t.Errorf("%d bytes, %v\n%s", len(out), err, &stderr)
-			}
-			if g.Live() != 0 {
-				t.Error("the session at AWS lives on")
-			}
-		})
-	}
-}
-
-// started is a program that says where it listens.
-func started(t *testing.T, cmd *exec.Cmd, said *regexp.Regexp) string {
-	t.Helper()
-	pipe, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() {
-		if m := said.FindStringSubmatch(lines.Text()); m != nil {
-			go io.Copy(io.Discard, pipe) // ends with the program
-			return m[1]
-		}
-		t.Log(lines.Text())
-	}
-	t.Fatal("it does not start")
-	return ""
-}
-
-func TestSSMForward(t *testing.T) {
-	t.Parallel()
-	target := testpeer.HashTarget(t)
-	_, port, err := net.SplitHostPort(target.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, remote := range map[string]string{"of the node": port, "behind it": target.Addr, "by name": "localhost:" + port} {
-		t.Run(name, func(t *testing.T) {
-			g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: time.Millisecond}}
-			cmd := exec.Command("adit", "ssm", "--local", "0", "--remote", remote, ssmNode)
-			cmd.Env = append(os.Environ(), ssmEnv(t, g)...)
-			addr := started(t, cmd, regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `))
-			var wg sync.WaitGroup
-			for i := range 4 {
-				wg.Go(func() {
-					c, err := net.Dial("tcp", addr)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer c.Close()
-					c.SetDeadline(time.Now().Add(patience))
-					do := testpeer.Upload
-					if i%2 == 0 {
-						do = testpeer.Download
-					}
-					if err := do(c, int64(500_000*(i+1))); err != nil {
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			cmd.Process.Signal(syscall.SIGTERM)
-			cmd.Wait()
-			if n := strings.Count(strings.Join(g.Events(), " "), "StartSession"); n != 1 {
-				t.Errorf("%d sessions were started for 4 connections, want 1", n)
 			}
 			if g.Live() != 0 {
 				t.Error("the session at AWS lives on")
@@ -258,8 +171,8 @@ func TestSSMDoctor(t *testing.T) {
 			if c.args == nil {
 				c.args = []string{"ssm://me@" + ssmNode}
 			}
-			cmd := exec.Command("adit", append([]string{"doctor", "-F", "none"}, c.args...)...)
-			cmd.Env = append(append(os.Environ(), ssmEnv(t, c.gateway)...), c.env...)
+			cmd := ssmProgram(t, c.gateway, append([]string{"doctor", "-F", "none"}, c.args...)...)
+			cmd.Env = append(cmd.Env, c.env...)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "The first failure is at: "+c.stage) {
 				t.Errorf("%v, want a failure at %s\n%s", err, c.stage, out)
@@ -277,8 +190,8 @@ func TestSSMDoctor(t *testing.T) {
 func TestSSMRefusedPort(t *testing.T) {
 	t.Parallel()
 	_, refused, _ := net.SplitHostPort(testpeer.RefusedAddr(t))
-	cmd := exec.Command("adit", "ssh", "-F", "none", "-p", refused, "ssm://me@"+ssmNode, "true")
-	cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: time.Second}})...)
+	g := &ssmgw.Gateway{Agent: ssmgw.Agent{Silence: time.Second}}
+	cmd := ssmProgram(t, g, "ssh", "-F", "none", "-p", refused, "ssm://me@"+ssmNode, "true")
 	out, err := cmd.CombinedOutput()
 	for _, want := range []string{"ipc messaging received timeout", "adit: hint: AWS's agent says that when nothing listens on the port"} {
 		if err == nil || !strings.Contains(string(out), want) {

@@ -5,16 +5,13 @@ package main
 import (
 	"bytes"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
@@ -115,28 +112,6 @@ func TestSSMTrace(t *testing.T) {
 	}
 }
 
-// forwardingTo is what adit ssm says when it listens.
-var forwardingTo = regexp.MustCompile(`^adit: forwarding (127\.0\.0\.1:\d+) to `)
-
-// exchange sends a text and returns as much of what comes back.
-func exchange(t *testing.T, addr, text string) string {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(c, text); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, len(text))
-	if _, err := io.ReadFull(c, got); err != nil {
-		t.Error(err)
-	}
-	return string(got)
-}
-
 // --local tells who connected, and how much went each way; each session is a connection
 // of its own, one for each client where the agent can't share one; a signal leaves a
 // whole file.
@@ -155,8 +130,8 @@ func TestSSMForwardTrace(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			name := filepath.Join(t.TempDir(), "forward.jsonl")
-			cmd := exec.Command("adit", "ssm", "--trace", name, "--sessions", c.sessions, "--local", "0", "--remote", port, ssmNode)
-			cmd.Env = append(os.Environ(), ssmEnv(t, &ssmgw.Gateway{Agent: ssmgw.Agent{Version: c.version}})...)
+			g := &ssmgw.Gateway{Agent: ssmgw.Agent{Version: c.version}}
+			cmd := ssmProgram(t, g, "ssm", "--trace", name, "--sessions", c.sessions, "--local", "0", "--remote", port, ssmNode)
 			addr := started(t, cmd, forwardingTo)
 			for range c.clients {
 				if got := exchange(t, addr, "over there"); got != "over there" {
