@@ -3,6 +3,7 @@ package ssm
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"testing"
 	"time"
@@ -10,18 +11,40 @@ import (
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
 
+func openTunnel(t *testing.T, s *Service, port int) *Tunnel {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tunnel, err := s.Tunnel(ctx, Options{Target: node, Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tunnel.Close() })
+	return tunnel
+}
+
+// through is a connection that does not wait for ever.
+func through(t *testing.T, tunnel *Tunnel) net.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := tunnel.Dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
 func TestTunnel(t *testing.T) {
 	for _, version := range []string{"3.3.987.0", "3.0.196.0"} {
 		t.Run(version, func(t *testing.T) {
 			g := &ssmgw.Gateway{Agent: ssmgw.Agent{Version: version}}
 			s := serve(t, g)
+			tunnel := openTunnel(t, s, target(t, echo))
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			tunnel, err := s.Tunnel(ctx, Options{Target: node, Port: target(t, echo)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer tunnel.Close()
 			var wg sync.WaitGroup
 			for range 5 {
 				wg.Go(func() {
@@ -54,36 +77,15 @@ func count(g *ssmgw.Gateway, event string) (n int) {
 func TestTunnelIsRenewed(t *testing.T) {
 	g := &ssmgw.Gateway{}
 	s := serve(t, g)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tunnel, err := s.Tunnel(ctx, Options{Target: node, Port: target(t, echo)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
+	tunnel := openTunnel(t, s, target(t, echo))
 	g.TerminateSession("tester-0000000000000001")
 	<-tunnel.mux.session.Done()
-	c, err := tunnel.Dial(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	roundTrip(t, c, 1000)
+	roundTrip(t, through(t, tunnel), 1000)
 }
 
 func TestTunnelToRefusedPort(t *testing.T) {
 	s := serve(t, &ssmgw.Gateway{})
-	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: refused(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
-	c, err := tunnel.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	c := through(t, openTunnel(t, s, refused(t)))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, errUnreached) {
 		t.Errorf("%v, want %v", err, errUnreached)
 	}
@@ -93,24 +95,15 @@ func TestTunnelToRefusedPort(t *testing.T) {
 func TestEndOfTunnelIsPrintable(t *testing.T) {
 	g := &ssmgw.Gateway{Farewell: "ended by \x1b[2Jme"}
 	s := serve(t, g)
-	tunnel, err := s.Tunnel(t.Context(), Options{Target: node, Port: target(t, echo)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tunnel.Close()
-	c, err := tunnel.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
+	tunnel := openTunnel(t, s, target(t, echo))
+	c := through(t, tunnel)
 	c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
 	g.TerminateAll()
 	<-tunnel.mux.session.Done()
-	_, err = c.Write([]byte("x"))
+	_, err := c.Write([]byte("x"))
 	if _, ok := errors.AsType[*Error](err); !ok || err.Error() != "session with "+node+": session was closed: ended by ?[2Jme" {
 		t.Errorf("%q", err)
 	}
