@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -25,7 +26,7 @@ func TestOwnWords(t *testing.T) {
 		{"adit ssm $TARGET 22", nil},
 		{"adit ssm 'i-1' 22", nil},
 		{"adit ssm i-1 22; echo", nil},
-		{"~/bin/adit ssm --identity ~/id i-1 22", []string{"ssm", "--identity", "/home/me/id", "i-1", "22"}},
+		{"~/bin/adit ssm --identity ~/id i-1 22", []string{"ssm", "--identity", filepath.FromSlash("/home/me/id"), "i-1", "22"}},
 		{"adit ssm ~me/x 22", nil},
 		{"adit ssm --identity=~/id i-1 22", nil},
 	} {
