@@ -74,6 +74,7 @@ for p in alias bastion internal/algo internal/authkeys internal/mux internal/pac
   internal/session internal/ssmsession internal/ssmwire internal/userauth internal/wire internal/zstream socks trace trace/pcapng; do
   tests $p
 done
+tests internal/relay 'TestPipeReset|TestPipeCancelled|TestPeerGone/read' # a read that begins behind a reset sees EOF
 tests internal/transport 'TestExpandedIsBounded' # the lane is smaller there
 tests sshconfig 'TestGolden|TestForwardAgentPath|TestOrderOfSources|TestFilesThatOthersCanWrite' # unix's paths and modes
 

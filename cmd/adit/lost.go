@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"syscall"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/relay"
 )
 
 // lostError is a connection that ended while it was in use.
@@ -53,7 +53,7 @@ func lostLine(err error) string {
 			line += fmt.Sprintf("\nConnection to %s closed.", e.host)
 		}
 		return line
-	case op != nil && op.Op == "write", errors.Is(e.err, syscall.EPIPE), errors.Is(e.err, syscall.ECONNRESET):
+	case op != nil && op.Op == "write", relay.PeerGone(e.err):
 		// A connection that is reset can't be told that we leave.
 		return "client_loop: send disconnect: Broken pipe"
 	}

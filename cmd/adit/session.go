@@ -7,10 +7,10 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/adit-ssh/adit"
+	"github.com/adit-ssh/adit/internal/relay"
 	"github.com/adit-ssh/adit/internal/session"
 	"github.com/adit-ssh/adit/internal/wire"
 	"github.com/adit-ssh/adit/sshconfig"
@@ -288,7 +288,7 @@ func (i *interactive) outcome(ctx context.Context, exit session.Exit, unwritten,
 	if i.pty {
 		i.a.sayAs("INFO", fmt.Sprintf("Connection to %s closed.", i.a.Host))
 	}
-	quiet := i.pty || errors.Is(unwritten, syscall.EPIPE) || errors.Is(unwritten, os.ErrClosed)
+	quiet := i.pty || relay.PeerGone(unwritten) || errors.Is(unwritten, os.ErrClosed)
 	switch {
 	case err != nil:
 		return exitError(255)

@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/adit-ssh/adit/dial/ssm"
+	"github.com/adit-ssh/adit/internal/relay"
 	"github.com/adit-ssh/adit/trace"
 )
 
@@ -161,7 +161,7 @@ func carry(ctx context.Context, dial func(context.Context) (net.Conn, error), lo
 		defer close(up)
 		var err error
 		if out, err = io.Copy(remote, local); err != nil {
-			left.Store(errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed))
+			left.Store(relay.PeerGone(err) || errors.Is(err, net.ErrClosed))
 			remote.Close()
 			return
 		}

@@ -9,8 +9,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/adit-ssh/adit/internal/relay"
 )
 
 // Timeout is how long a client waits for the first byte at most, if nothing else
@@ -298,7 +299,7 @@ func (p *Pipe) receive(ctx, limited context.Context, conn net.Conn, in *input) e
 // write gives the client bytes of the server's.
 func (p *Pipe) write(b []byte) error {
 	switch _, err := p.Out.Write(b); {
-	case errors.Is(err, syscall.EPIPE):
+	case relay.PeerGone(err):
 		return ErrClientGone
 	case err != nil:
 		return fmt.Errorf("to the client: %w", err)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -280,7 +279,7 @@ func TestRunEnds(t *testing.T) {
 		{"EOF", nil, func(r *rig, _ chan struct{}, _ context.CancelCauseFunc) { r.client.CloseWrite() }, nil, true},
 		{"hang-up", nil, func(_ *rig, gone chan struct{}, _ context.CancelCauseFunc) { close(gone) }, nil, true},
 		{"hang-up of what is no SSH", func(r *rig) { r.NotSSH = true }, func(_ *rig, gone chan struct{}, _ context.CancelCauseFunc) { close(gone) }, nil, true},
-		{"a reader that is gone", func(r *rig) { r.Out = brokenPipe{} }, func(r *rig, _ chan struct{}, _ context.CancelCauseFunc) {
+		{"a reader that is gone", func(r *rig) { r.Out = brokenPipe(t) }, func(r *rig, _ chan struct{}, _ context.CancelCauseFunc) {
 			io.WriteString(r.server, serverVersion)
 		}, nil, true},
 		{"signal", nil, func(_ *rig, _ chan struct{}, cancel context.CancelCauseFunc) { cancel(reason) }, reason, true},
@@ -360,10 +359,15 @@ func TestRunHalfCloses(t *testing.T) {
 }
 
 // brokenPipe is a standard output whose reader is gone.
-type brokenPipe struct{}
-
-func (brokenPipe) Write([]byte) (int, error) {
-	return 0, &os.PathError{Op: "write", Path: "|1", Err: syscall.EPIPE}
+func brokenPipe(t *testing.T) io.Writer {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	r.Close()
+	return w
 }
 
 func TestRunClean(t *testing.T) {

@@ -20,4 +20,8 @@ var errnos = map[syscall.Errno]Outcome{
 	windows.WSAEAFNOSUPPORT: Unsupported,
 	windows.WSAECONNRESET:   Broken,
 	windows.WSAECONNABORTED: Broken,
+
+	// Pipes.
+	windows.ERROR_BROKEN_PIPE: Broken,
+	windows.ERROR_NO_DATA:     Broken,
 }
