@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // option is one flag of a command line in getopt's manner.
 type option struct {
@@ -30,6 +33,9 @@ func getopt(spec string, args []string) (opts []option, rest []string, err error
 		for i := 1; i < len(a); i++ {
 			value, known := takes[a[i]]
 			switch {
+			case !known && a[i] == '-' && i == 1: // a long one
+				name, _, _ := strings.Cut(a, "=")
+				return nil, nil, fmt.Errorf("unknown option %.64s", name)
 			case !known:
 				return nil, nil, fmt.Errorf("unknown option -- %c", a[i])
 			case !value:
