@@ -68,9 +68,9 @@ ssm:DescribeInstanceInformation.
 
 AWS's agent sends 0.8 MB/s in a session at most. --sessions N has connections of
 --local spread over several, which add up; each takes about a second to start, and is
-tried again if AWS does not start it now. In
-adit ssh's ProxyCommand it does the same for connections of -L and -D, each session
-with a login of its own; other SSH clients have one connection, and one session.
+tried again if AWS does not start it now. In adit ssh's ProxyCommand it does the same
+for connections of -L and -D, each session with a login of its own; other SSH clients
+have one connection, and one session.
 
 The protocol can't end one direction alone. End of input ends the connection: at
 once, or with --no-inband and --local when nothing has come for 10 s.
