@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adit-ssh/adit/internal/testnet"
 	"github.com/adit-ssh/adit/internal/testpeer"
 	"github.com/adit-ssh/adit/internal/testpeer/ssmgw"
 )
@@ -53,6 +55,36 @@ func TestSSMEnds(t *testing.T) {
 				t.Errorf("the session at AWS lives on: %q", g.Events())
 			}
 		})
+	}
+}
+
+// A program that is ended while it logs in ends its session, too.
+func TestSSMEndsAmidALogin(t *testing.T) {
+	t.Parallel()
+	greeted := make(chan string, 1)
+	silent := testnet.ServeTCP(t, func(c *net.TCPConn) {
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		greeted <- line
+		io.Copy(io.Discard, c)
+	})
+	_, port, _ := net.SplitHostPort(silent)
+	g := &ssmgw.Gateway{Faults: ssmgw.Faults{Delay: 50 * time.Millisecond}}
+	cmd := ssmProgram(t, g, "ssh", "-F", "none", "-p", port, "ssm://"+ssmNode, "true")
+	launch(t, cmd)
+	select {
+	case line := <-greeted:
+		if !strings.HasPrefix(line, "SSH-2.0-") {
+			t.Fatalf("the server got %q", line)
+		}
+	case <-time.After(patience):
+		t.Fatal("no connection")
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err == nil {
+		t.Error("status 0")
+	}
+	if g.Live() != 0 {
+		t.Errorf("the session at AWS lives on: %q", g.Events())
 	}
 }
 

@@ -69,6 +69,7 @@ type Conn struct {
 	algorithms Algorithms        // of the last exchange; guarded by mu
 	err        error             // why the connection ended; guarded by mu
 	done       chan struct{}
+	shut       chan struct{} // closed when nc.Close has returned
 
 	trip      roundTrip
 	hurry     hurry
@@ -127,7 +128,7 @@ func handshake(ctx context.Context, nc net.Conn, cfg *Config, server bool) (*Con
 }
 
 func newConn(nc net.Conn, cfg *Config, server bool) *Conn {
-	c := &Conn{nc: nc, cfg: cfg, server: server, localVersion: cfg.version(), first: true, done: make(chan struct{})}
+	c := &Conn{nc: nc, cfg: cfg, server: server, localVersion: cfg.version(), first: true, done: make(chan struct{}), shut: make(chan struct{})}
 	c.tracePackets = trace.Wants(cfg.Tracer, trace.LevelPacket)
 	sock, read, tcp := newSocket(nc)
 	var seed [32]byte

@@ -46,10 +46,12 @@ func (c *Conn) drain(written <-chan struct{}) {
 	}
 }
 
-// end fails with err and waits for the goroutines.
+// end fails with err and waits for the goroutines, and for the way to the peer, whose
+// own end may take a while: a session of AWS's lives on if the program ends before.
 func (c *Conn) end(err error) {
 	c.fail(err)
 	c.wg.Wait()
+	<-c.shut
 	c.ended.Do(c.tellCompressed)
 }
 
@@ -74,6 +76,7 @@ func (c *Conn) fail(err error) {
 	}
 	c.kexMu.Unlock()
 	c.nc.Close()
+	close(c.shut)
 }
 
 // writeFailed ends the connection, after a grace in which the reader may find
