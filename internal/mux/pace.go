@@ -77,11 +77,16 @@ func (c *Channel) roomLocked() uint32 {
 // that may come: others have had such, and on a way that is not wide theirs would
 // stand behind a queue until we know of it.
 func (c *Channel) yieldsLocked(t *tuner) bool {
+	return c.accompaniedLocked() && t.bulk(time.Now()) && t.rate*yieldSlack.Seconds() < DefaultWindow
+}
+
+// accompaniedLocked reports whether other channels have had small data.
+func (c *Channel) accompaniedLocked() bool {
 	others := c.m.talks.Load()
 	if c.talks {
 		others--
 	}
-	return others > 0 && t.bulk(time.Now()) && t.rate*yieldSlack.Seconds() < DefaultWindow
+	return others > 0
 }
 
 // waitRoom waits until something may be sent, and returns how much, or until end,

@@ -311,24 +311,34 @@ func (c *adjustConn) QueuePacket(p []byte) error {
 // A window that is to become narrower grants nothing for a while. A peer that paces
 // itself would take that for a queue, and wait.
 func TestPacingPeerHearsOfAll(t *testing.T) {
-	for _, paces := range []bool{true, false} {
+	for what, want := range map[string]struct{ paces, mixed, accompanied, all bool }{
+		"paces beside small data":                {true, true, false, true},
+		"paces where others have had small data": {true, false, true, true},
+		"paces, and is alone":                    {true, false, false, false},
+		"does not pace":                          {false, true, true, false},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			pc := &adjustConn{pacedConn: pacedConn{rtt: time.Millisecond}}
-			m := &Mux{pc: pc, cfg: Config{PeerPaces: paces, Window: testFirst, WindowMax: testMost, Budget: testMost}}
+			m := &Mux{pc: pc, cfg: Config{PeerPaces: want.paces, Window: testFirst, WindowMax: testMost, Budget: testMost}}
 			c := m.newChannel("test", Options{})
 			c.state, c.inLeft = stateOpen, testFirst
 			c.tuner.start(time.Now())
 			c.consumed = -mib // was 3 MiB a moment ago
-			m.mixedAt.Store(time.Now().UnixNano())
-			const step = 96 << 10
+			if want.mixed {
+				m.mixedAt.Store(time.Now().UnixNano())
+			}
+			if want.accompanied {
+				m.talks.Add(1)
+			}
+			const step = 128 << 10
 			for range 8 {
 				<-time.After(10 * time.Millisecond)
 				c.inLeft -= step
 				c.takenLocked(step)
 			}
 			m.giveBack(int64(c.borrowed))
-			if (pc.granted >= 8*step) != paces {
-				t.Errorf("paces %v: %d bytes were granted of %d taken", paces, pc.granted, 8*step)
+			if (pc.granted >= 8*step) != want.all {
+				t.Errorf("a peer that %s: %d bytes were granted of %d taken", what, pc.granted, 8*step)
 			}
 		})
 	}

@@ -97,7 +97,7 @@ func (c *Channel) tuneLocked() {
 		e.floor, e.slack = min(first, mixedFloor), yieldSlack
 	}
 	want := c.tuner.note(now, c.untuned, e, c.window, widest)
-	if mixed && c.m.cfg.PeerPaces {
+	if c.m.cfg.PeerPaces && (mixed || c.accompaniedLocked()) {
 		// It goes by our adjusts: each must tell all that was taken.
 		want = max(want, c.window+uint32(max(0, int64(c.untuned)-c.consumed)))
 	}

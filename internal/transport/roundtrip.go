@@ -27,7 +27,7 @@ const pingPause = 100 * time.Millisecond
 func (c *Conn) RTT() time.Duration { return time.Duration(c.trip.least.Load()) }
 
 // MeasureRTT asks a peer that announced ping@openssh.com (OpenSSH's PROTOCOL, section
-// 1.10) for an answer, but not soon after the last time. Others are not asked: it is
+// 1.9) for an answer, but not soon after the last time. Others are not asked: it is
 // for who has bulk on its way, not a reason to wake a peer.
 func (c *Conn) MeasureRTT() {
 	now, last := c.age(), c.trip.ping.Load()
