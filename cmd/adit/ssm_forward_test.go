@@ -30,22 +30,11 @@ func TestSSMForward(t *testing.T) {
 			addr := started(t, cmd, forwardingTo)
 			var wg sync.WaitGroup
 			for i := range 4 {
-				wg.Go(func() {
-					c, err := net.Dial("tcp", addr)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					defer c.Close()
-					c.SetDeadline(time.Now().Add(patience))
-					do := testpeer.Upload
-					if i%2 == 0 {
-						do = testpeer.Download
-					}
-					if err := do(c, int64(500_000*(i+1))); err != nil {
-						t.Error(err)
-					}
-				})
+				way := testpeer.Upload
+				if i%2 == 0 {
+					way = testpeer.Download
+				}
+				wg.Go(func() { move(t, addr, way, int64(500_000*(i+1))) })
 			}
 			wg.Wait()
 			cmd.Process.Signal(syscall.SIGTERM)

@@ -142,20 +142,23 @@ func downloads(t *testing.T, addr string, n int, size int64) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for range n {
-		wg.Go(func() {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(patience))
-			if err := testpeer.Download(c, size); err != nil {
-				t.Error(err)
-			}
-		})
+		wg.Go(func() { move(t, addr, testpeer.Download, size) })
 	}
 	wg.Wait()
+}
+
+// move runs one transfer through a local port.
+func move(t *testing.T, addr string, transfer func(io.ReadWriter, int64) error, size int64) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if err := transfer(c, size); err != nil {
+		t.Error(err)
+	}
 }
 
 // downloadsOver runs downloads until so many sessions have carried one each: those behind
